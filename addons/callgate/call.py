@@ -17,14 +17,15 @@ class Refusal(Exception):
 
     `code` is the reason code that people look up in the documentation (kebab-case: `ambiguous-action`),
     `detail` one sentence for the person who reads it; neither ever carries a secret.
-    `status` is the HTTP status that a client without a protocol of its own gets.
+    `status` is the HTTP status that a client without a protocol of its own gets. `retryable` asks an SDK to come back.
     """
 
-    def __init__(self, code: str, detail: str, *, status: int = 403) -> None:
+    def __init__(self, code: str, detail: str, *, status: int = 403, retryable: bool = False) -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
         self.status = status
+        self.retryable = retryable
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +53,34 @@ class HttpRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """One response from upstream, or one that we make. `headers` and `body` as in `HttpRequest`."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes = field(repr=False)
+
+    def values(self, name: str) -> list[str]:
+        """All values of the header `name` (any spelling), in wire order."""
+        name = name.lower()
+        return [value for key, value in self.headers if key.lower() == name]
+
+
+@dataclass(frozen=True, slots=True)
 class Need:
     """One pair of IAM action and resource ARN that a call must be permitted.
 
     `resource` is `*` where the action has no resource. With `determined` false, the parts of the ARN
     that could not be determined are `*` (or the whole is), and could be anything.
-    `operation` is the `service:Operation` (botocore's names) that the need comes from.
+    `operation` is the `service:Operation` (botocore's names) that the need comes from. `access` is IAM's access level
+    of the action: list, read, write, tagging or permissions-management; None where the tables do not tell.
     """
 
     action: str
     resource: str
     operation: str
     determined: bool = True
+    access: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
