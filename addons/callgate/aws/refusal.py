@@ -1,10 +1,10 @@
 """Refusals in the form of the request's own protocol, so that an SDK stops at once and shows the message.
 
 In: the request, the call as far as it was understood, the refusal. Out: a response that botocore and other
-SDKs read as `AccessDenied` (EC2: `UnauthorizedOperation`). A 403 is never retried; a retryable refusal is a 503
-without a throttling code, so that an SDK comes back after its usual short pause. Follows Smithy's protocol
-definitions (awsJson, restJson1, restXml, awsQuery, ec2Query, rpcv2Cbor) and, for registries, the OCI
-distribution specification.
+SDKs read as `AccessDenied` (EC2: `UnauthorizedOperation`). A 403 is never retried; a retryable refusal is a
+503 without a throttling code, so that an SDK comes back after its usual short pause. Follows Smithy's
+protocol definitions (awsJson, restJson1, restXml, awsQuery, ec2Query, rpcv2Cbor) and, for registries, the
+OCI distribution specification.
 """
 
 from __future__ import annotations

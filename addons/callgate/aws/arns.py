@@ -1,0 +1,165 @@
+"""ARNs: filled from templates and parameters, or taken from parameters that hold one.
+
+The form is `arn:partition:service:region:account:resource` (AWS General Reference). A template is such a
+text with `${Variable}` in it, as the Service Authorization Reference writes them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+_VARIABLE: Final = re.compile(r"\$\{(\w+)\}")
+
+Pair = tuple[str, str, bool]
+"""An IAM action, a resource, and whether the resource is determined."""
+
+
+class Scope(NamedTuple):
+    """Where a call is made: partition, region (None if global) and the account of the caller (None if
+    unknown).
+    """
+
+    partition: str
+    region: str | None
+    account: str | None
+
+    def arn(
+        self, service: str, resource: str, *, region: str | None = "", account: str | None = ""
+    ) -> Resource:
+        """The ARN of a resource in this scope; `region` or `account` None leaves that part empty."""
+        place = self.region if region == "" else region or ""
+        owner = self.account if account == "" else account or ""
+        text = f"arn:{self.partition}:{service}:{_known(place)}:{_known(owner)}:{resource}"
+        return Resource(text, place is not None and owner is not None)
+
+
+class Resource(NamedTuple):
+    """A resource ARN (or `*`), and whether all of it is determined."""
+
+    arn: str
+    determined: bool = True
+
+
+def _known(part: str | None) -> str:
+    return "*" if part is None else part
+
+
+def is_arn(value: object) -> bool:
+    """Whether `value` has the shape of an ARN."""
+    return isinstance(value, str) and value.startswith("arn:") and value.count(":") >= 5
+
+
+def last_segment(arn: str) -> str:
+    """The name at the end of an ARN: what follows the last `/` or `:`."""
+    return re.split(r"[/:]", arn)[-1]
+
+
+Path = tuple[str, ...]
+
+
+def path(text: str) -> Path:
+    """`Entries[].Detail` as the steps that `values` takes; `[]` is each item of a list or map."""
+    return tuple(text.replace("[]", ".[]").split("."))
+
+
+def values(parameters: Any, steps: Path) -> list[str]:
+    """The texts (numbers as texts) at `steps`; empty ones count as absent."""
+    found: list[Any] = [parameters]
+    for step in steps:
+        if step == "[]":
+            found = [item for value in found for item in _items(value)]
+        else:
+            found = [value[step] for value in found if isinstance(value, Mapping) and step in value]
+        if not found:
+            return []
+    return [str(value) for value in found if isinstance(value, str | int) and value != ""]
+
+
+def _items(value: Any) -> Sequence[Any]:
+    if isinstance(value, Mapping):
+        return list(value.values())
+    return value if isinstance(value, list | tuple) else ()
+
+
+class Template(NamedTuple):
+    """An ARN template taken apart: texts and variables in turn, and the parameters that may hold each
+    variable.
+
+    `variables` are `Partition`, `Region`, `Account` or a number into `sources`. A source is the paths to
+    try in turn; an empty one is a variable that no parameter holds, None one that AWS makes up for a new
+    resource.
+    """
+
+    texts: tuple[str, ...]
+    variables: tuple[str | int, ...]
+    sources: tuple[tuple[Path, ...] | None, ...]
+
+    @classmethod
+    def compile(cls, text: str, sources: Mapping[str, Sequence[str] | None]) -> Template:
+        """`text` with the paths (as texts) that hold each of its variables."""
+        names = list(sources)
+        parts = _VARIABLE.split(text)
+        return cls(
+            tuple(parts[::2]),
+            tuple(names.index(part) if part in names else part for part in parts[1::2]),
+            tuple(None if paths is None else tuple(map(path, paths)) for paths in sources.values()),
+        )
+
+    def fill(self, parameters: Mapping[str, Any], scope: Scope) -> tuple[list[Resource], int]:
+        """The resources that `parameters` name, and how many variables they could tell (-1: none was needed).
+
+        Where the last variable's parameter holds a whole ARN, that is the resource.
+        """
+        if not self.sources:
+            return [self._write((), scope)], -1
+        told = [self._values(source, parameters) for source in self.sources]
+        leaf = told[-1]
+        arns = [value for value in leaf if is_arn(value)]
+        filled: list[Resource] = [Resource(value) for value in arns]
+        names = [value for value in leaf if not is_arn(value)]
+        known = sum(bool(values) for values in told)
+        if names or not leaf:
+            for row in _rows([*told[:-1], names]):
+                filled.append(self._write(row, scope))
+        return filled, len(told) if arns and not names else known
+
+    @staticmethod
+    def _values(source: tuple[Path, ...] | None, parameters: Mapping[str, Any]) -> list[str]:
+        if source is None:
+            return ["*"]
+        return next((found for steps in source if (found := values(parameters, steps))), [])
+
+    def _write(self, row: tuple[str | None, ...], scope: Scope) -> Resource:
+        text, determined = self.texts[0], True
+        for variable, following in zip(self.variables, self.texts[1:], strict=True):
+            part: str | None
+            if isinstance(variable, int):
+                part = row[variable]
+            elif variable == "Partition":
+                part = scope.partition
+            elif variable == "Region":
+                part = scope.region
+            elif variable == "Account":
+                part = scope.account
+            else:
+                part = None
+            if part is None:
+                part, determined = "*", False
+            text += part + following
+        return Resource(text, determined)
+
+
+def _rows(columns: list[list[str]]) -> list[tuple[str | None, ...]]:
+    """Every combination of the columns' values; columns of equal length over 1 go side by side."""
+    longest = max(map(len, columns))
+    full: list[list[str | None]] = [[_name(part) for part in column] or [None] for column in columns]
+    if longest > 1 and all(len(column) in (1, longest) for column in full):
+        return list(zip(*(column * longest if len(column) == 1 else column for column in full), strict=True))
+    return list(itertools.product(*full))
+
+
+def _name(part: str) -> str:
+    return last_segment(part) if is_arn(part) else part

@@ -1,0 +1,129 @@
+"""What a call needs: the pairs of IAM action and resource that AWS will ask its policies for.
+
+`needs_of` looks an operation's plan up (built by scripts/build-iam from the Service Authorization
+Reference) and fills its ARN templates from the parameters. Operations that AWS authorises otherwise have a
+function of their own in the modules needs_*.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
+
+from callgate.aws import iam
+from callgate.aws.arns import Pair, Path, Resource, Scope, Template, is_arn, path, values
+from callgate.call import Need
+
+UNKNOWN = Resource("*", False)
+
+
+class Choice(NamedTuple):
+    """One resource type of an action."""
+
+    required: bool
+    template: Template
+
+
+class Plan(NamedTuple):
+    """What an operation needs: (action, its resource types); parameters with ARNs of any type; roles handed
+    over.
+    """
+
+    needs: tuple[tuple[str, tuple[Choice, ...]], ...]
+    any: tuple[Path, ...]
+    roles: tuple[Path, ...]
+
+
+def needs_of(
+    service: str,
+    operation: str,
+    parameters: Mapping[str, Any],
+    *,
+    region: str | None,
+    partition: str,
+    account: str | None,
+) -> tuple[Need, ...]:
+    """The needs of a call of `service`'s `operation` (botocore's names), without duplicates; at least one.
+
+    `parameters` follow botocore's input shape. `account` is the caller's, None if unknown.
+    """
+    pairs = pairs_of(service, operation, parameters, Scope(partition, region, account))
+    source = f"{service}:{operation}"
+    return tuple(
+        Need(action, resource, source, determined, iam.access_level(action))
+        for action, resource, determined in dict.fromkeys(pairs)
+    )
+
+
+def pairs_of(service: str, operation: str, parameters: Mapping[str, Any], scope: Scope) -> list[Pair]:
+    """As `needs_of`, as plain pairs."""
+    plan = plan_of(service, operation)
+    pairs: list[Pair] = []
+    for action, choices in plan.needs:
+        pairs += ((action, *resource) for resource in _resources(choices, plan.any, parameters, scope))
+    for steps in plan.roles:
+        pairs += (("iam:PassRole", *role(value, scope)) for value in values(parameters, steps))
+    return pairs
+
+
+def role(value: str, scope: Scope) -> Resource:
+    """The role that a parameter hands over: by ARN, or by a name whose path is not told."""
+    if not is_arn(value):
+        return Resource(scope.arn("iam", f"role/{value}", region=None).arn, False)
+    if ":instance-profile/" in value:
+        return Resource(scope.arn("iam", "role/*", region=None).arn, False)
+    return Resource(value)
+
+
+def _resources(
+    choices: tuple[Choice, ...], any_paths: tuple[Path, ...], parameters: Mapping[str, Any], scope: Scope
+) -> list[Resource]:
+    """The resources that an action is asked for: those always needed, and the optional ones that are named."""
+    if not choices:
+        return [Resource("*")]
+    found: list[Resource] = []
+    best, best_known = UNKNOWN, -2
+    for choice in choices:
+        resources, known = choice.template.fill(parameters, scope)
+        whole = known == len(choice.template.sources) or known == -1
+        if choice.required or (whole and known > 0):
+            found += resources
+        elif known > best_known:
+            best, best_known = resources[0], known
+    if found and all(resource.determined for resource in found):
+        return found
+    named = [Resource(value) for steps in any_paths for value in values(parameters, steps) if is_arn(value)]
+    return named or found or [best]
+
+
+@cache
+def _plans(service: str) -> dict[str, str]:
+    loaded: dict[str, str] | None = iam.load(f"needs/{service}.json")
+    return loaded or {}
+
+
+@lru_cache(maxsize=4096)
+def plan_of(service: str, operation: str) -> Plan:
+    """The plan of an operation. One that the tables do not have needs the action of its name, on any
+    resource.
+    """
+    text = _plans(service).get(operation)
+    if text is None:
+        return Plan(((f"{_plans(service).get('', service)}:{operation}", (_ANYTHING,)),), (), ())
+    plan = json.loads(text)
+    return Plan(
+        tuple(
+            (
+                action,
+                tuple(Choice(bool(req), Template.compile(arn, dict(filled))) for req, arn, filled in choices),
+            )
+            for action, choices in plan["needs"]
+        ),
+        tuple(map(path, plan.get("any", ()))),
+        tuple(map(path, plan.get("roles", ()))),
+    )
+
+
+_ANYTHING = Choice(False, Template(("", ""), ("Unknown",), ((),)))

@@ -1,0 +1,223 @@
+"""How scripts/build-iam derives a plan for each operation: IAM actions, and which parameters name the
+resources.
+
+A plan is `{"needs": [[action, access level, [choice, …]], …], "any": [path, …], "roles": [path, …]}`. A
+choice is `[required, ARN template, [[variable, [path, …]], …]]`: one resource type of the action, and for
+each variable of its template the parameters that may hold it, best first. `any` are parameters that name a
+resource of any type by its ARN, `roles` those that hand a role over. A path is `Member`, `Member.Member` or
+with `[]` for each item.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+READING = re.compile(
+    r"(Get|List|Describe|BatchGet|Search|Query|Lookup|Scan|Head|Simulate|Check|Preview|Retrieve)"
+)
+ROLE = re.compile(
+    r"(rolearn|rolearns|role|roles|iamroles|snscallerarn|credentialsarn|authorizercredentials"
+    r"|iaminstanceprofile\.(arn|name)|iaminstanceprofile|jobflowrole|instanceprofile)(\[\])*$"
+)
+KEEPS_ROLES = {"iam", "sts", "organizations", "sso-admin", "sso", "accessanalyzer", "lakeformation", "kms"}
+FIXED = {"Partition", "Region", "Account"}
+SUFFIXES = (
+    "withoutleadingslash",
+    "withpath",
+    "resourceid",
+    "identifier",
+    "familyname",
+    "instancename",
+    "name",
+    "id",
+    "arn",
+)
+Members = list[tuple[str, str]]  # (name as compared, path), shallow ones first
+
+
+def norm(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def members(model: dict[str, Any], shape_name: str | None, depth: int = 2) -> Members:
+    """The string members of an input shape, down to `depth` structures, each with its path."""
+    found: list[tuple[int, str, str]] = []
+
+    def walk(shape_name: str, prefix: str, level: int, trail: tuple[str, ...]) -> None:
+        shape = model["shapes"][shape_name]
+        if shape_name in trail:
+            return
+        trail = (*trail, shape_name)
+        for name, member in shape.get("members", {}).items():
+            path, inner = prefix + name, model["shapes"][member["shape"]]
+            inner_name = member["shape"]
+            while inner["type"] in ("list", "map"):
+                path += "[]"
+                inner_name = (inner.get("member") or inner["value"])["shape"]
+                inner = model["shapes"][inner_name]
+            if inner["type"] in ("string", "integer", "long"):
+                found.append((level, norm(name), path))
+            elif inner["type"] == "structure" and level < depth:
+                walk(inner_name, path + ".", level + 1, trail)
+
+    if shape_name:
+        walk(shape_name, "", 0, ())
+    return [(name, path) for _, name, path in sorted(found, key=lambda entry: entry[0])]
+
+
+def variables(template: str) -> list[str]:
+    return [name for name in re.findall(r"\$\{(\w+)\}", template) if name not in FIXED]
+
+
+def names_for(variable: str, resource_type: str, leaf: bool) -> list[str]:
+    """What a parameter that holds `variable` may be called, best first."""
+    whole, kind = norm(variable), norm(resource_type.partition("/")[0])
+    stems = [whole.removesuffix(end) for end in SUFFIXES if whole.endswith(end) and whole != end]
+    names = [whole]
+    for stem in [*stems, kind] if leaf else stems:
+        names += [stem + end for end in ("name", "id", "identifier", "arn", "")]
+    return list(dict.fromkeys([*names, *(plural(name) for name in names)]))
+
+
+def plural(name: str) -> str:
+    return name[:-1] + "ies" if name.endswith("y") else name + "s"
+
+
+def matches(wanted: list[str], have: Members) -> list[str]:
+    """Paths of the parameters called as `wanted` says, or with a word before it; shallow ones first."""
+    for depth in range(3):
+        level = [member for member in have if member[1].count(".") == depth]
+        found = [path for name in wanted for other, path in level if other == name]
+        found = found or [path for name in wanted[:1] for other, path in level if other.endswith(name)]
+        if found:
+            return list(dict.fromkeys(found))
+    return []
+
+
+def is_new(operation: str, kind: str) -> bool:
+    """Whether the operation makes a resource of this type whose name AWS chooses."""
+    noun = norm(re.sub(r"^(Create|Run|Allocate|Import|Copy|Request|Purchase)", "", operation))
+    return noun != norm(operation) and norm(kind) in (
+        noun,
+        noun.rstrip("s"),
+        noun.removesuffix("fromsnapshot"),
+    )
+
+
+class Planner:
+    """Derives the plans of one service."""
+
+    def __init__(
+        self, model: dict[str, Any], service: str, prefix: str, table: dict[str, Any], hand: dict[str, Any]
+    ) -> None:
+        self.model = model
+        self.service = service
+        self.prefix = prefix
+        self.table = table
+        self.hand = hand.get("operations", {}).get(service, {})
+        self.synonyms = hand.get("synonyms", {}).get(service, {})
+        self.names = {p: {n.lower(): n for n in entry["actions"]} for p, entry in table.items()}
+
+    def plan(self, operation: str) -> dict[str, Any]:
+        shape = self.model["operations"][operation].get("input", {}).get("shape")
+        have = members(self.model, shape)
+        wanted = self.hand.get(operation, [f"{self.prefix}:{operation}"])
+        plan: dict[str, Any] = {"needs": [self.need(text, operation, have) for text in wanted]}
+        if found := any_paths(have):
+            plan["any"] = found
+        if found := roles(self.model, self.service, operation, shape):
+            plan["roles"] = found
+        return plan
+
+    def need(self, text: str, operation: str, have: Members) -> list[Any]:
+        """`prefix:Action`, or `prefix:Action ARN` with `{path}` for parameters, as an entry of a plan."""
+        action, _, arn = text.partition(" ")
+        prefix, _, name = action.partition(":")
+        name = self.names.get(prefix, {}).get(name.lower(), name)
+        action = f"{prefix}:{name}"
+        if arn:
+            return [action, [] if arn == "*" else [self.by_hand(arn)]]
+        entry = self.table.get(prefix, {}).get("actions", {}).get(name)
+        if entry is None:
+            return [action, [[0, "${Unknown}", []]]]
+        _, kinds, required = entry
+        choices = [
+            self.choice(index < required, prefix, kind, operation, have, len(kinds) == 1)
+            for index, kind in enumerate(kinds)
+        ]
+        return [action, without_doubles(choices)]
+
+    @staticmethod
+    def by_hand(arn: str) -> list[Any]:
+        sources: list[list[Any]] = []
+
+        def name(match: re.Match[str]) -> str:
+            sources.append([f"v{len(sources)}", match[1].split("|") if match[1] else []])
+            return "${" + sources[-1][0] + "}"
+
+        return [1, re.sub(r"(?<!\$)\{([^}]*)\}", name, arn), sources]
+
+    def choice(
+        self, required: bool, prefix: str, kind: str, operation: str, have: Members, alone: bool
+    ) -> list[Any]:
+        template = self.table[prefix]["resources"][kind]
+        names = variables(template)
+        filled: list[list[Any]] = []
+        for index, variable in enumerate(names):
+            leaf = index == len(names) - 1
+            synonym = self.synonyms.get(f"{kind}.{variable}", self.synonyms.get(variable))
+            found: list[str] | None
+            if synonym:
+                paths = {path for _, path in have}
+                found = [path for path in synonym.split("|") if path in paths]
+            else:
+                found = matches(names_for(variable, kind, leaf), have)
+            if not found and leaf and (alone or norm(operation).rstrip("s").endswith(norm(kind))):
+                found = matches(["name", "id", "identifier", "arn"], [m for m in have if "." not in m[1]])
+            if not found and leaf and is_new(operation, kind):
+                found = None
+            filled.append([variable, found])
+        return [int(required), template, filled]
+
+
+def without_doubles(choices: list[list[Any]]) -> list[list[Any]]:
+    """Of optional resource types that the same parameter would name, the one named best; none that nothing
+    names.
+    """
+    kept: list[list[Any]] = []
+    leaves: set[str] = set()
+    for entry in sorted(choices, key=lambda c: (-c[0], -all(paths or paths is None for _, paths in c[2]))):
+        leaf = entry[2][-1][1] if entry[2] else None
+        if not entry[0] and leaf and leaves.intersection(leaf):
+            continue
+        if not entry[0] and leaf == [] and kept:
+            continue
+        leaves.update(leaf or ())
+        kept.append(entry)
+    return kept
+
+
+def any_paths(have: Members) -> list[str]:
+    wanted = (
+        "resourcearn",
+        "resourcearns",
+        "arn",
+        "arns",
+        "resource",
+        "resourcename",
+        "resourceid",
+        "resourcearnlist",
+    )
+    return [path for name, path in have if name in wanted and "." not in path]
+
+
+def roles(model: dict[str, Any], service: str, operation: str, shape: str | None) -> list[str]:
+    """Paths of the parameters that hand over a role."""
+    if (
+        service in KEEPS_ROLES
+        or READING.match(operation)
+        or operation.startswith(("Delete", "Remove", "Untag"))
+    ):
+        return []
+    return [path for _, path in members(model, shape, 6) if ROLE.search(path.lower())]
