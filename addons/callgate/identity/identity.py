@@ -11,11 +11,11 @@ from typing import Any
 class Identity:
     """A verified workload.
 
-    `issuer` is the name that the configuration gives to the issuer, `issuer_url` its `iss`. `principal_id` is stable
-    for the workload (`github:acme/infra:environment:production`) and is what people read. `claims` are the verified claims
-    that rules may use. `session` is the session that the call belongs to. `expires_at` is in seconds since the epoch.
-    `token_id` tells two tokens apart (issuer and jti, or a hash). `unverified_context` is what the client said of itself.
-    No token is kept here.
+    `issuer` is the name that the configuration gives to the issuer, `issuer_url` its `iss`. `principal_id` is
+    stable for the workload (`github:acme/infra:environment:production`) and is what people read. `claims` are
+    the verified claims that rules may use. `session` is the session that the call belongs to. `expires_at` is
+    in seconds since the epoch. `token_id` tells two tokens apart (issuer and jti, or a hash).
+    `unverified_context` is what the client said of itself. No token is kept here.
     """
 
     issuer: str
