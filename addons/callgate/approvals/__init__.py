@@ -1,0 +1,17 @@
+"""The hold state machine, who may approve, how they are told."""
+
+from callgate.approvals.approvers import Person, local_person, person_named
+from callgate.approvals.attempt import Attempt, Ticket
+from callgate.approvals.holds import Holds
+from callgate.approvals.settings import ApprovalSettings, Approver
+
+__all__ = [
+    "ApprovalSettings",
+    "Approver",
+    "Attempt",
+    "Holds",
+    "Person",
+    "Ticket",
+    "local_person",
+    "person_named",
+]
