@@ -1,0 +1,187 @@
+"""The ledger's SQLite schema: two append-only tables, views and generated columns over the entries.
+
+Nothing that people query is stored a second time: an index is the only other copy of a value, and SQLite's
+integrity check compares it with the entry. Names follow CloudTrail's.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+APPLICATION_ID = 0x43474C47  # "CGLG"
+REVISION = 1
+"""Of the whole schema, kept in `user_version`; entries carry their own format version."""
+
+_TABLES = {
+    "entries": """
+CREATE TABLE entries (
+  seq INTEGER PRIMARY KEY,
+  entry TEXT NOT NULL,
+  leaf BLOB NOT NULL,
+  kind TEXT AS (entry ->> '$.kind'),
+  time TEXT AS (entry ->> '$.time'),
+  subject TEXT AS (entry ->> '$.subject'),
+  step TEXT AS (entry ->> '$.step'),
+  principalId TEXT AS (entry ->> '$.body.userIdentity.principalId'),
+  sessionId TEXT AS (entry ->> '$.body.userIdentity.sessionId'),
+  accessKeyId TEXT AS (entry ->> '$.body.userIdentity.accessKeyId'),
+  runId TEXT AS (coalesce(entry ->> '$.body.userIdentity.claims.run_id',
+                          entry ->> '$.body.userIdentity.claims.pipeline_id')),
+  eventSource TEXT AS (entry ->> '$.body.eventSource'),
+  eventName TEXT AS (entry ->> '$.body.eventName'),
+  resource TEXT AS (entry ->> '$.body.resources[0].ARN'),
+  holdId TEXT AS (entry ->> '$.body.holdId'),
+  requestID TEXT AS (entry ->> '$.body.requestID'),
+  errorCode TEXT AS (entry ->> '$.body.errorCode'),
+  verdict TEXT AS (CASE entry ->> '$.kind'
+    WHEN 'call.refused' THEN iif(entry ->> '$.body.reason' = 'hold-pending', 'held', 'denied')
+    WHEN 'call.intent' THEN iif(entry ->> '$.body.holdId' IS NULL, 'allowed', 'approved') END)
+) STRICT""",
+    "checkpoints": """
+CREATE TABLE checkpoints (
+  size INTEGER PRIMARY KEY,
+  note TEXT NOT NULL,
+  frontier BLOB NOT NULL
+) STRICT""",
+}
+
+_GUARDS = {
+    "entries_grow_in_order": """
+CREATE TRIGGER entries_grow_in_order BEFORE INSERT ON entries
+WHEN NEW.seq <> coalesce((SELECT max(seq) + 1 FROM entries), (SELECT max(size) FROM checkpoints), 0)
+BEGIN SELECT RAISE(ABORT, 'the ledger only grows at its end'); END""",
+    **{
+        f"{table}_refuse_{verb.lower()}": f"""
+CREATE TRIGGER {table}_refuse_{verb.lower()} BEFORE {verb} ON {table}
+BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"""
+        for table in ("entries", "checkpoints")
+        for verb in ("UPDATE", "DELETE")
+    },
+}
+
+_CALL = "kind IN ('call.intent', 'call.refused')"
+_OTHER = "kind NOT IN ('call.intent', 'call.refused', 'call.outcome')"
+
+_INDEXES = {
+    "entries_step": "CREATE UNIQUE INDEX entries_step ON entries (subject, step)",
+    "entries_kind": f"CREATE INDEX entries_kind ON entries (kind, subject) WHERE {_OTHER}",
+    "calls_time": "CREATE INDEX calls_time ON entries"
+    f" (time, verdict, principalId, eventSource, eventName, accessKeyId) WHERE {_CALL}",
+    "calls_principal": f"CREATE INDEX calls_principal ON entries (principalId) WHERE {_CALL}",
+    "calls_session": f"CREATE INDEX calls_session ON entries (sessionId) WHERE {_CALL}",
+    "calls_run": f"CREATE INDEX calls_run ON entries (runId) WHERE {_CALL} AND runId IS NOT NULL",
+    "calls_key": f"CREATE INDEX calls_key ON entries (accessKeyId) WHERE {_CALL}",
+    "calls_event": f"CREATE INDEX calls_event ON entries (eventName) WHERE {_CALL}",
+    "calls_resource": f"CREATE INDEX calls_resource ON entries (resource) WHERE {_CALL}",
+    "calls_hold": f"CREATE INDEX calls_hold ON entries (holdId) WHERE {_CALL} AND holdId IS NOT NULL",
+    "outcomes_request": "CREATE INDEX outcomes_request ON entries (requestID) WHERE requestID IS NOT NULL",
+    "outcomes_error": "CREATE INDEX outcomes_error ON entries (errorCode) WHERE errorCode IS NOT NULL",
+}
+
+# A refused call's only entry has step 'end', so it joins itself and its columns come from one place.
+_VIEWS = {
+    "calls": f"""
+CREATE VIEW calls AS SELECT
+  call.seq AS seq,
+  call.subject AS callId,
+  call.time AS eventTime,
+  call.verdict AS verdict,
+  call.principalId AS principalId,
+  call.eventSource AS eventSource,
+  call.eventName AS eventName,
+  call.resource AS resource,
+  call.sessionId AS sessionId,
+  call.runId AS runId,
+  call.accessKeyId AS accessKeyId,
+  call.entry ->> '$.body.userIdentity.accountId' AS accountId,
+  call.entry ->> '$.body.userIdentity.issuer' AS issuer,
+  call.entry -> '$.body.userIdentity.claims' AS claims,
+  call.entry ->> '$.body.awsRegion' AS awsRegion,
+  call.entry ->> '$.body.host' AS host,
+  call.entry ->> '$.body.sourceIPAddress' AS sourceIPAddress,
+  call.entry ->> '$.body.userAgent' AS userAgent,
+  call.entry -> '$.body.requestParameters' AS requestParameters,
+  call.entry -> '$.body.resources' AS resources,
+  call.entry ->> '$.body.decision.effect' AS effect,
+  call.entry -> '$.body.decision.rules' AS rules,
+  call.entry ->> '$.body.decision.mode' AS mode,
+  call.entry ->> '$.body.decision.would' AS would,
+  call.entry -> '$.body.decision.masks' AS masks,
+  call.holdId AS holdId,
+  coalesce(outcome.entry ->> '$.body.reason', call.entry ->> '$.body.decision.code') AS reason,
+  coalesce(outcome.entry ->> '$.body.message', call.entry ->> '$.body.decision.reason') AS message,
+  outcome.entry ->> '$.body.result' AS result,
+  outcome.entry ->> '$.body.statusCode' AS statusCode,
+  outcome.requestID AS requestID,
+  outcome.errorCode AS errorCode,
+  outcome.entry ->> '$.body.errorMessage' AS errorMessage,
+  outcome.entry ->> '$.body.durationMs' AS durationMs,
+  outcome.entry ->> '$.body.bytesSent' AS bytesSent,
+  outcome.entry ->> '$.body.bytesReceived' AS bytesReceived,
+  outcome.entry -> '$.body.masked' AS masked,
+  outcome.time AS endTime
+FROM entries AS call LEFT JOIN entries AS outcome ON outcome.subject = call.subject AND outcome.step = 'end'
+WHERE call.{_CALL}""",
+    "denials": "CREATE VIEW denials AS SELECT * FROM calls WHERE verdict = 'denied'",
+    "sessions": f"""
+CREATE VIEW sessions AS SELECT
+  opened.subject AS sessionId,
+  opened.time AS openedTime,
+  opened.entry ->> '$.body.principalId' AS principalId,
+  opened.entry ->> '$.body.issuer' AS issuer,
+  opened.entry -> '$.body.claims' AS claims,
+  (SELECT last.kind FROM entries AS last
+    WHERE last.{_OTHER}
+      AND last.kind IN ('session.opened', 'session.renewed', 'session.closed', 'session.revoked')
+      AND last.subject = opened.subject ORDER BY last.seq DESC LIMIT 1) AS state,
+  opened.seq AS seq
+FROM entries AS opened WHERE opened.{_OTHER} AND opened.kind = 'session.opened'""",
+    "gateway_events": f"""
+CREATE VIEW gateway_events AS SELECT seq, time, kind, subject, entry -> '$.body' AS body
+FROM entries WHERE {_OTHER}""",
+}
+
+_OBJECTS = {**_TABLES, **_GUARDS, **_INDEXES, **_VIEWS}
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Make the schema in an empty database. The caller owns the transaction."""
+    for statement in _OBJECTS.values():
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {REVISION}")
+
+
+def rebuild(connection: sqlite3.Connection) -> None:
+    """Make views, indexes and triggers anew as this release has them; entries stay untouched. As `create`."""
+    rows = connection.execute(
+        "SELECT type, name FROM sqlite_schema WHERE sql IS NOT NULL AND type <> 'table'"
+    )
+    for kind, name in rows.fetchall():
+        connection.execute(f'DROP {kind} "{name}"')
+    for name, statement in _OBJECTS.items():
+        if name not in _TABLES:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {REVISION}")
+
+
+def differences(connection: sqlite3.Connection) -> list[str]:
+    """How the schema in the file differs from this revision's: an altered view could hide entries."""
+    rows = connection.execute(
+        "SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+    )
+    found = {_text(name): _text(sql).strip() for name, sql in rows}
+    expected = {name: statement.strip() for name, statement in _OBJECTS.items()}
+    return [
+        *(f"{name} is missing" for name in expected.keys() - found.keys()),
+        *(f"{name} does not belong here" for name in found.keys() - expected.keys()),
+        *(
+            f"{name} is not what Callgate made it"
+            for name in expected
+            if found.get(name, expected[name]) != expected[name]
+        ),
+    ]
+
+
+def _text(value: str | bytes | None) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value or ""
