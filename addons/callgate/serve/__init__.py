@@ -1,0 +1,1 @@
+"""Configuration, start-up checks, opening the rooms, the lean master, the admin listener."""

@@ -1,0 +1,279 @@
+"""The one addon that is registered: it orders the hooks, guards each of them, and keeps what they share.
+
+The way of a request: next_layer -> http_connect -> requestheaders -> request -> (AWS) -> responseheaders -> response.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from mitmproxy import connection, flow, http, tcp
+from mitmproxy.connection import ConnectionState
+from mitmproxy.proxy import layer, server_hooks
+
+from callgate import aws
+from callgate.call import Refusal
+from callgate.hooks import annotate, connect, judge, portal, record, respond, tunnel
+from callgate.hooks.exchange import Connection, Exchange
+from callgate.hooks.gateway import Gateway, new_call_id
+from callgate.hooks.guard import bare_answer, guarded
+from callgate.hooks.layers import RefusedHead
+from callgate.hooks.next_layer import choose_layer, refuse_layer
+from callgate.hooks.refusals import EarlyRefusals
+
+log = logging.getLogger(__name__)
+_PORTAL = "callgate_portal"
+_UNDECIDED = Refusal("not-decided", "The gateway has not decided on this request.", status=503)
+
+
+class Bundle:
+    """All of Callgate's hooks. `show` tells mitmweb that a flow has changed."""
+
+    name = "callgate"
+
+    def __init__(self, gateway: Gateway, show: Callable[[flow.Flow], Awaitable[None]]) -> None:
+        self.gateway = gateway
+        self.show = show
+        self.early = EarlyRefusals(gateway)
+        self.connections: dict[str, Connection] = {}
+        self.exchanges: dict[str, Exchange] = {}
+
+    def next_layer(self, nextlayer: layer.NextLayer) -> None:
+        """Only our layers read a connection, whatever mitmproxy's own choice was."""
+        try:
+            choose_layer(nextlayer, self.connections.get(nextlayer.context.client.id), self.gateway.terms)
+        except Exception as exc:  # noqa: BLE001 - mitmproxy's own choice must not stand
+            log.error("callgate: next_layer failed: %s", type(exc).__name__)
+            refuse_layer(nextlayer, Refusal("gateway-error", "The gateway's next_layer stage failed.", status=503))
+
+    async def refused_head(self, refused: RefusedHead) -> None:
+        """A raw head, or a connection, was refused by a layer."""
+        client, refusal = refused.client, refused.refusal
+        if (known := self.connections.get(client.id)) is None:
+            await self.early.note(refusal, source_ip=client.peername[0], target=None)
+        else:
+            exchange = self._exchange(client, known)
+            await self._refused(exchange, refusal)
+
+    async def http_connect(self, flow: http.HTTPFlow) -> None:
+        """407, 403, or a tunnel whose requests the next hooks judge."""
+        flow.response = bare_answer(_UNDECIDED)
+        gateway, source_ip = self.gateway, flow.client_conn.peername[0]
+        exchange = Exchange(call_id=new_call_id(), source_ip=source_ip, identity=None, host=flow.request.host)
+        refusals: list[Refusal] = []
+
+        async def work(_: asyncio.Timeout) -> None:
+            identity, digest = await connect.identify(gateway, flow)
+            exchange.identity = identity
+            gateway.check_open()
+            known = await connect.establish(gateway, identity, digest, exchange, flow)
+            self.connections[flow.client_conn.id] = known
+            flow.response = None
+
+        await guarded("connect", work, refusals.append, gateway.terms.stage_seconds)
+        if not refusals:
+            return
+        refusal = refusals[0]
+        flow.response = bare_answer(refusal, exchange.call_id)
+        flow.response.headers["Connection"] = "close"
+        if refusal.status == 407:
+            flow.response.headers["Proxy-Authenticate"] = 'Basic realm="callgate"'
+        if exchange.identity is None:
+            await self.early.note(refusal, source_ip=source_ip, target=flow.request.host[:253])
+        else:
+            await self._refused(exchange, refusal)
+
+    async def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """The refusal goes on first; what can be decided at the head is decided here."""
+        flow.response = bare_answer(_UNDECIDED)
+        if (known := self.connections.get(flow.client_conn.id)) is None:
+            flow.metadata[_PORTAL] = True
+            return
+        exchange = self.exchanges[flow.id] = known.exchange = self._exchange(flow.client_conn, known)
+        exchange.flow_id = flow.id
+
+        async def work(limit: asyncio.Timeout) -> None:
+            await judge.at_head(self.gateway, known, exchange, flow, limit)
+
+        if refusal := await self._judging("request head", exchange, work):
+            await self._refuse(flow, exchange, refusal)
+            # Answers at once, with the body unread; see `layers.Stream`.
+            flow.request.stream = True
+            flow.request.headers.pop("expect", None)
+
+    async def request(self, flow: http.HTTPFlow) -> None:
+        """The request is whole: judge it, unless its head was enough."""
+        if flow.metadata.get(_PORTAL):
+            await self._answer_portal(flow)
+            return
+        exchange, known = self.exchanges.get(flow.id), self.connections.get(flow.client_conn.id)
+        if exchange is None or known is None or exchange.forwarded or exchange.ended:
+            return
+
+        async def work(limit: asyncio.Timeout) -> None:
+            await judge.at_body(self.gateway, known, exchange, flow, limit)
+
+        if refusal := await self._judging("request", exchange, work):
+            await self._refuse(flow, exchange, refusal)
+        else:
+            annotate.show(flow, exchange)
+
+    async def request_too_large(self, flow: http.HTTPFlow) -> None:
+        """A body without a declared length grew over the bound."""
+        flow.response = bare_answer(judge.too_large(self.gateway))
+        if exchange := self.exchanges.get(flow.id):
+            await self._refuse(flow, exchange, judge.too_large(self.gateway))
+
+    async def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """AWS's answer begins: choose how it goes back."""
+        exchange = self.exchanges.get(flow.id)
+        if exchange is None or not exchange.forwarded or exchange.ended:
+            return
+
+        async def work(_: asyncio.Timeout) -> None:
+            respond.at_head(self.gateway, exchange, flow)
+
+        if refusal := await self._judging("response head", exchange, work):
+            # The body is still to come and will be put on this response, so it is taken off again in `response`.
+            exchange.withheld = refusal
+            flow.response = bare_answer(refusal, exchange.call_id)
+
+    async def response(self, flow: http.HTTPFlow) -> None:
+        """AWS's answer is there: masked or withheld, and the outcome recorded."""
+        exchange = self.exchanges.pop(flow.id, None)
+        if exchange is None or not exchange.forwarded:
+            return
+
+        async def work(_: asyncio.Timeout) -> None:
+            if exchange.withheld:
+                raise exchange.withheld
+            await respond.at_body(self.gateway, exchange, flow)
+
+        if refusal := await self._judging("response", exchange, work):
+            await self._withhold(flow, exchange, refusal)
+        annotate.scrub(flow, exchange, self.gateway.mask_key)
+
+    async def response_too_large(self, flow: http.HTTPFlow) -> None:
+        """A response that has to be read whole grew over the bound."""
+        if exchange := self.exchanges.get(flow.id):
+            exchange.withheld = respond.too_large(self.gateway)
+        flow.response = bare_answer(respond.too_large(self.gateway))
+
+    async def error(self, flow: http.HTTPFlow) -> None:
+        """A request or response broke off."""
+        exchange = self.exchanges.pop(flow.id, None)
+        if exchange is None:
+            return
+
+        async def work(_: asyncio.Timeout) -> None:
+            if exchange.forwarded:
+                await respond.at_error(self.gateway, exchange, flow)
+            elif not exchange.ended:
+                left = Refusal("client-gone", "The client left before its request was complete.")
+                await self._refused(exchange, left)
+
+        if await self._judging("error", exchange, work):
+            respond.end(self.gateway, exchange, "failed", reason="gateway-error")
+        annotate.scrub(flow, exchange, self.gateway.mask_key)
+
+    def server_connect(self, data: server_hooks.ServerConnectionHookData) -> None:
+        """The last line: no connection is opened but for a call that was let through and whose client is there."""
+        known = self.connections.get(data.client.id)
+        exchange = known.exchange if known else None
+        open_call = exchange is not None and exchange.forwarded and not exchange.ended
+        if not open_call or not data.client.state & ConnectionState.CAN_READ:
+            data.server.error = "callgate: there is no call to connect for"
+
+    def client_disconnected(self, client: connection.Client) -> None:
+        """No call of a connection stays without its terminal entry."""
+        known = self.connections.pop(client.id, None)
+        exchange = known.exchange if known else None
+        if exchange is None or exchange.judging:
+            return
+        self.exchanges.pop(exchange.flow_id, None)
+        if exchange.ended:
+            return
+        if known and known.kind == "tunnel":
+            tunnel.end(self.gateway, exchange)
+        elif exchange.forwarded:
+            respond.end(self.gateway, exchange, "failed", reason="connection-lost")
+        else:
+            exchange.ended = True
+            left = Refusal("client-gone", "The client left before its request was complete.")
+            self.gateway.note_soon(record.refused(exchange, left, mask_key=self.gateway.mask_key))
+
+    def tcp_message(self, flow: tcp.TCPFlow) -> None:
+        """Bytes of a tunnel."""
+        known = self.connections.get(flow.client_conn.id)
+        if known and known.exchange:
+            tunnel.count(known.exchange, flow)
+
+    def tcp_error(self, flow: tcp.TCPFlow) -> None:
+        """A tunnel broke, or could not be made."""
+        known = self.connections.get(flow.client_conn.id)
+        if known and known.exchange:
+            respond.end(self.gateway, known.exchange, "failed", reason="upstream-failed")
+
+    async def _judging(
+        self, stage: str, exchange: Exchange, work: Callable[[asyncio.Timeout], Awaitable[None]]
+    ) -> Refusal | None:
+        refusals: list[Refusal] = []
+        exchange.judging = True
+        try:
+            await guarded(stage, work, refusals.append, self.gateway.terms.stage_seconds)
+        finally:
+            exchange.judging = False
+        return refusals[0] if refusals else None
+
+    def _exchange(self, client: connection.Client, known: Connection) -> Exchange:
+        return Exchange(
+            call_id=new_call_id(), source_ip=client.peername[0], identity=known.identity, host=known.destination.host
+        )
+
+    async def _refuse(self, flow: http.HTTPFlow, exchange: Exchange, refusal: Refusal) -> None:
+        """Put the refusal on the flow in the request's own protocol, and in the ledger."""
+        flow.response = bare_answer(refusal, exchange.call_id)
+        annotate.show(flow, exchange, refusal)
+        await self._refused(exchange, refusal)
+        if exchange.request is not None:
+            message = self._message(exchange, refusal)
+            answer = aws.answer(exchange.request, exchange.call, refusal, call_id=exchange.call_id, message=message)
+            flow.response = http.Response.make(
+                answer.status, answer.body, [(k.encode(), v.encode("latin-1", "replace")) for k, v in answer.headers]
+            )
+        annotate.scrub(flow, exchange, self.gateway.mask_key)
+
+    async def _refused(self, exchange: Exchange, refusal: Refusal) -> None:
+        exchange.ended = True
+        await self.gateway.note(record.refused(exchange, refusal, mask_key=self.gateway.mask_key))
+
+    def _message(self, exchange: Exchange, refusal: Refusal) -> str:
+        rules = f" (rule {', '.join(exchange.decision.rules)})" if exchange.decision and exchange.decision.rules else ""
+        help_text = f" {self.gateway.terms.help}" if self.gateway.terms.help else ""
+        return f"Callgate: {refusal.detail} [{refusal.code}]{rules} Call {exchange.call_id}.{help_text}"
+
+    async def _withhold(self, flow: http.HTTPFlow, exchange: Exchange, refusal: Refusal) -> None:
+        """Nothing of AWS's response goes back: a 502 without a body, or, if its head has gone, a reset."""
+        if flow.response is not None and flow.response.stream:
+            flow.kill()
+        flow.response = bare_answer(Refusal(refusal.code, "", status=502), exchange.call_id)
+        flow.response.raw_content = b""
+        flow.response.headers["Content-Length"] = "0"
+        annotate.show(flow, exchange, refusal)
+        await respond.block(self.gateway, exchange, refusal, status=502)
+
+    async def _answer_portal(self, flow: http.HTTPFlow) -> None:
+        refusals: list[Refusal] = []
+
+        async def work(_: asyncio.Timeout) -> None:
+            flow.response = await portal.answer(self.gateway, flow)
+
+        await guarded("portal", work, refusals.append, self.gateway.terms.stage_seconds)
+        for refusal in refusals:
+            flow.response = bare_answer(refusal)
+            await self.early.note(refusal, source_ip=flow.client_conn.peername[0], target=flow.request.path[:100])
+        for name in ("authorization", "proxy-authorization"):
+            flow.request.headers.pop(name, None)
+        flow.request.data.content = None

@@ -1,0 +1,96 @@
+"""What the hooks work with: the rooms of the gateway, opened and wired, as one value."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from callgate.approvals import Holds
+from callgate.aws import Endpoints
+from callgate.call import Refusal
+from callgate.decision import Mode
+from callgate.hooks.layers import Bounds
+from callgate.identity import Authenticator
+from callgate.journal import Journal, Record, StepTaken
+from callgate.policy import RuleSet
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where AWS's hosts are really connected to, when something stands in for AWS."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """The settings that hooks need. Times in seconds, sizes in bytes."""
+
+    mode: Mode = "enforce"
+    help: str | None = None
+    stage_seconds: float = 10.0
+    bounds: Bounds = Bounds()
+    mask_limit: int = 4_000_000
+    hold_body: int = 1_000_000
+    upstream: Upstream | None = None
+    plaintext: bool = False
+    resume_approves: bool = False
+    ca_file: Path = Path("ca.pem")
+
+
+@dataclass(slots=True, kw_only=True)
+class Gateway:
+    """The open rooms. `rules` gives the rule set in force; `mask_key` keys the hashes of what is not stored.
+
+    `closed` says why no call is let through at all: it starts so, and ends so.
+    """
+
+    authenticator: Authenticator
+    journal: Journal
+    holds: Holds
+    rules: Callable[[], RuleSet]
+    health: Callable[[], dict[str, object]]
+    refusals: Callable[[str], list[dict[str, object]]]
+    endpoints: Endpoints
+    mask_key: bytes = field(repr=False)
+    terms: Terms
+    closed: str | None = "starting"
+    _background: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def check_open(self) -> None:
+        """Raises Refusal (503) while the gateway starts or stops."""
+        if self.closed:
+            raise Refusal("gateway-closed", f"The gateway is {self.closed}.", status=503, retryable=True)
+
+    async def note(self, record: Record) -> None:
+        """Append a record whose failure must not change what the client gets; a failure is an alarm in the log."""
+        try:
+            await self.journal.append(record)
+        except StepTaken:
+            log.error("callgate: %s of %s was recorded already", record.kind, record.subject)
+        except Refusal as refusal:
+            log.error("callgate: ALARM %s could not be recorded: %s", record.kind, refusal)
+
+    def note_soon(self, record: Record) -> None:
+        """`note`, without waiting; `settled` waits for all of them."""
+        task = asyncio.create_task(self.note(record))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def settled(self) -> None:
+        """Returns when every record handed to `note_soon` has been dealt with."""
+        while self._background:
+            await asyncio.gather(*self._background)
+
+
+def new_call_id() -> str:
+    """A call id: `cg-` and 96 random bits in hex."""
+    return f"cg-{os.urandom(12).hex()}"

@@ -1,0 +1,58 @@
+"""One guard around every hook: an exception, a time-out or a cancellation refuses, it never forwards.
+
+mitmproxy logs what a hook raises and goes on with the flow as it stands, so the flow must stand refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from mitmproxy import http
+
+from callgate.call import Refusal
+
+log = logging.getLogger(__name__)
+
+
+async def guarded(
+    stage: str, work: Callable[[asyncio.Timeout], Awaitable[None]], close: Callable[[Refusal], None], seconds: float
+) -> None:
+    """Run `work`; on any failure call `close` with a refusal that names the stage.
+
+    `work` gets the timeout that bounds it, so that a stage that waits for a person can lift it. `close` must not raise.
+    """
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            await work(limit)
+    except Refusal as refusal:
+        close(refusal)
+    except TimeoutError:
+        log.error("callgate: %s did not end within %g s", stage, seconds)
+        close(Refusal("gateway-timeout", f"The gateway's {stage} stage did not end in time.", status=503))
+    except asyncio.CancelledError:
+        close(Refusal("gateway-cancelled", f"The gateway's {stage} stage was cancelled.", status=503))
+        task = asyncio.current_task()
+        if task and task.cancelling():
+            raise
+    except Exception as exc:  # noqa: BLE001 - this is the place that turns everything into a refusal
+        # The text of an exception can quote what it choked on, so only its type is logged.
+        log.error("callgate: %s failed: %s at %s", stage, type(exc).__name__, _where(exc))
+        close(Refusal("gateway-error", f"The gateway's {stage} stage failed.", status=503))
+
+
+def _where(exc: BaseException) -> str:
+    tb: Any = exc.__traceback__
+    while tb and tb.tb_next:
+        tb = tb.tb_next
+    return f"{tb.tb_frame.f_code.co_filename.rpartition('/')[2]}:{tb.tb_lineno}" if tb else "unknown"
+
+
+def bare_answer(refusal: Refusal, call_id: str | None = None) -> http.Response:
+    """A refusal that needs nothing that could fail: plain text, the reason as a header."""
+    headers = {"Content-Type": "text/plain; charset=utf-8", "X-Callgate-Reason": refusal.code}
+    if call_id:
+        headers["X-Callgate-Call-Id"] = call_id
+    return http.Response.make(refusal.status, f"{refusal.code}: {refusal.detail}\n", headers)

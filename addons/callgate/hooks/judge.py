@@ -1,0 +1,218 @@
+"""From a request to an open gate: the channel, the identity, the call, the decision, the hold, the intent.
+
+The refusal that stands on every flow from its first hook is taken away in `open_gate`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from mitmproxy import http
+from mitmproxy.connection import ConnectionState
+
+from callgate import aws, web
+from callgate.approvals import Attempt
+from callgate.call import Call, HttpRequest, Refusal
+from callgate.channel import inner_destination
+from callgate.decision import Decision
+from callgate.hooks import record
+from callgate.hooks.exchange import Connection, Exchange
+from callgate.hooks.gateway import Gateway
+from callgate.identity import credential_from
+from callgate.masking import redact_parameters
+from callgate.policy import Moment, decide
+
+_SDK_ATTEMPT = re.compile(r"attempt=(\d{1,3})(?:; ?max=(\d{1,3}))?")
+_SIGNED = re.compile(r"SignedHeaders=([^,\s]+)")
+
+
+def wire_request(flow: http.HTTPFlow, host: str, port: int) -> HttpRequest:
+    """The request of a flow as it came off the wire."""
+    request = flow.request
+    return HttpRequest(
+        method=request.data.method.decode("ascii"),
+        host=host,
+        port=port,
+        target=request.data.path.decode("ascii"),
+        headers=tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in request.headers.fields),
+        body=request.raw_content,
+    )
+
+
+def establish(gateway: Gateway, connection: Connection, exchange: Exchange, flow: http.HTTPFlow) -> HttpRequest:
+    """Channel and identity, for every request anew. Raises Refusal."""
+    destination = connection.destination
+    exchange.request = wire_request(flow, destination.host, destination.port)
+    inner_destination(
+        destination,
+        sni=flow.client_conn.sni,
+        host_header=exchange.request.values("host")[0],
+        absolute=flow.request.data.authority.decode("ascii") or None,
+    )
+    _judge_identity_headers(connection, exchange.request)
+    connection.identity = exchange.identity = gateway.authenticator.check(connection.identity)
+    gateway.check_open()
+    return exchange.request
+
+
+async def at_head(
+    gateway: Gateway, connection: Connection, exchange: Exchange, flow: http.HTTPFlow, limit: asyncio.Timeout
+) -> None:
+    """What can be decided before the body is read. Raises Refusal."""
+    request = establish(gateway, connection, exchange, flow)
+    if connection.kind == "aws" and aws.head_suffices(request, gateway.endpoints):
+        await admit(gateway, connection, exchange, flow, request, limit)
+        flow.request.stream = exchange.count_sent
+    elif (length := request.values("content-length")) and int(length[0]) > gateway.terms.bounds.request_body:
+        raise too_large(gateway)
+
+
+async def at_body(
+    gateway: Gateway, connection: Connection, exchange: Exchange, flow: http.HTTPFlow, limit: asyncio.Timeout
+) -> None:
+    """The whole request is there. Raises Refusal."""
+    request = establish(gateway, connection, exchange, flow)
+    exchange.sent = len(request.body or b"")
+    await admit(gateway, connection, exchange, flow, request, limit)
+
+
+def too_large(gateway: Gateway) -> Refusal:
+    """The refusal of a body that would have to be read whole and is over the bound."""
+    bound = gateway.terms.bounds.request_body
+    return Refusal("request-too-large", f"The request body is larger than {bound} bytes.", status=413)
+
+
+async def admit(
+    gateway: Gateway,
+    connection: Connection,
+    exchange: Exchange,
+    flow: http.HTTPFlow,
+    request: HttpRequest,
+    limit: asyncio.Timeout,
+) -> None:
+    """Judge one request, wait for people where a rule says so, commit the intent, open the gate. Raises Refusal."""
+    exchange.call = read(gateway, connection, request)
+    if judge(gateway, exchange, exchange.call).effect == "hold":
+        await _hold(gateway, exchange, flow, request, limit)
+    try:
+        if exchange.ticket is not None:
+            _judge_again(gateway, connection, exchange, flow)
+        if gone(flow)():
+            raise Refusal("client-gone", "The client left before the call was passed on.")
+        intent = record.intent(exchange, mask_key=gateway.mask_key)
+        await gateway.journal.append(*([exchange.ticket.used()] if exchange.ticket else []), intent)
+        open_gate(gateway, connection, exchange, flow)
+    except BaseException:
+        if exchange.ticket is not None:
+            await gateway.holds.settle(exchange.ticket, executed=False)
+        raise
+
+
+def _judge_again(gateway: Gateway, connection: Connection, exchange: Exchange, flow: http.HTTPFlow) -> None:
+    """After a wait, everything anew: the token may have ended, the rules changed, an operator edited the request."""
+    asked, allowed = exchange.call, exchange.decision
+    assert asked is not None
+    assert allowed is not None
+    request = establish(gateway, connection, exchange, flow)
+    exchange.call = read(gateway, connection, request)
+    if exchange.call.fingerprint != asked.fingerprint:
+        raise Refusal("changed-while-held", "The request is not the one that was approved.")
+    decision = judge(gateway, exchange, exchange.call)
+    if not {terms.rule for terms in decision.holds} <= {terms.rule for terms in allowed.holds}:
+        raise Refusal("rules-changed", "The rules now ask for another approval.")
+
+
+def read(gateway: Gateway, connection: Connection, request: HttpRequest) -> Call:
+    """The call that a request is. Raises Refusal."""
+    if connection.kind == "aws":
+        return aws.read(request, gateway.endpoints)
+    return web.http_call(request)
+
+
+def judge(gateway: Gateway, exchange: Exchange, call: Call) -> Decision:
+    """The decision on a call, as long as it is not a denial: that raises Refusal."""
+    assert exchange.identity is not None
+    moment = Moment(now=datetime.now(UTC), source_ip=exchange.source_ip, mode=gateway.terms.mode)
+    decision = decide(gateway.rules(), exchange.identity, call, moment)
+    exchange.decision = decision
+    if decision.effect == "deny":
+        raise Refusal(decision.code, decision.reason)
+    return decision
+
+
+def open_gate(gateway: Gateway, connection: Connection, exchange: Exchange, flow: http.HTTPFlow) -> None:
+    """Take the refusal off the flow. The intent is committed and synced when this is called."""
+    headers = flow.request.headers
+    for name in ("proxy-authorization", "proxy-connection"):
+        headers.pop(name, None)
+    if connection.kind == "aws":
+        _tell_cloudtrail(exchange, headers)
+        if upstream := gateway.terms.upstream:
+            # Through `data`, since the properties would rewrite the Host header.
+            flow.request.data.scheme = upstream.scheme.encode()
+            flow.request.data.host, flow.request.data.port = upstream.host, upstream.port
+    flow.request.data.authority = b""
+    exchange.forwarded = True
+    flow.response = None
+
+
+def gone(flow: http.HTTPFlow) -> Callable[[], bool]:
+    """Tells whether the client of a flow has left, or an operator killed it."""
+    client = flow.client_conn
+    return lambda: flow.error is not None or not (
+        client.state & ConnectionState.CAN_READ and client.state & ConnectionState.CAN_WRITE
+    )
+
+
+async def _hold(
+    gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow, request: HttpRequest, limit: asyncio.Timeout
+) -> None:
+    assert exchange.identity is not None
+    assert exchange.call is not None
+    assert exchange.decision is not None
+    call = exchange.call
+    retry = _SDK_ATTEMPT.match((request.values("amz-sdk-request") or [""])[0])
+    attempt = Attempt(
+        call_id=exchange.call_id,
+        identity=exchange.identity,
+        call=call,
+        terms=exchange.decision.holds,
+        summary={
+            "requestParameters": redact_parameters(call, key=gateway.mask_key, masks=exchange.decision.masks),
+            "resources": [need.resource for need in call.needs],
+            "reason": exchange.decision.reason,
+            "sourceIPAddress": exchange.source_ip,
+        },
+        attempt=int(retry[1]) if retry else None,
+        max_attempts=int(retry[2]) if retry and retry[2] else None,
+        invocation_id=(request.values("amz-sdk-invocation-id") or [None])[0],
+        large=request.body is None and call.payload is not None or len(request.body or b"") > gateway.terms.hold_body,
+    )
+    # A person takes longer than any deadline of a stage; the room of holds has its own.
+    limit.reschedule(None)
+    try:
+        exchange.ticket = await gateway.holds.wait(attempt, gone(flow))
+    finally:
+        limit.reschedule(asyncio.get_running_loop().time() + gateway.terms.stage_seconds)
+
+
+def _judge_identity_headers(connection: Connection, request: HttpRequest) -> None:
+    """Inside a tunnel nobody may claim to be another than CONNECT proved."""
+    if claimed := request.values("proxy-authorization"):
+        digest = hashlib.sha256(credential_from(claimed).encode()).digest()
+        if not hmac.compare_digest(digest, connection.credential_digest):
+            raise Refusal("identity-conflict", "The request carries another credential than its CONNECT.")
+    if any(name.lower().startswith("x-callgate-") for name, _ in request.headers):
+        raise Refusal("identity-conflict", "Headers named X-Callgate-… are the gateway's own.")
+
+
+def _tell_cloudtrail(exchange: Exchange, headers: http.Headers) -> None:
+    """Append the call id to a User-Agent that the signature does not cover, so that CloudTrail names our entry."""
+    signed = _SIGNED.search(headers.get("authorization", ""))
+    if signed and "user-agent" in headers and "user-agent" not in signed[1].lower().split(";"):
+        headers["user-agent"] += f" callgate/{exchange.call_id}"

@@ -1,0 +1,227 @@
+"""Subclasses of mitmproxy's layers for what its hooks see too late, installed by the bundle's `next_layer`.
+
+- raw request heads are judged before anything parses them, and refused ones are recorded;
+- an answer that is known at the head goes out at once, and the rest of the upload is thrown away;
+- bodies that have to be read whole are bounded;
+- what crashes a layer of mitmproxy (HTTP trailers do) closes the connection instead of hanging it.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from mitmproxy import connection, http
+from mitmproxy.net.http.http1 import assemble_response
+from mitmproxy.proxy import commands, context, events, layer
+from mitmproxy.proxy.layers import http as http_layers
+from mitmproxy.proxy.layers.http._http1 import Http1Server
+
+from callgate.call import Refusal
+from callgate.channel import HeadLimits, judge_head
+
+_DISCARD_BYTES = 4 * 1024 * 1024
+_DISCARD_SECONDS = 5.0
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Sizes in bytes: request heads, request bodies and response bodies that are read whole."""
+
+    head: HeadLimits = HeadLimits()
+    head_seconds: float = 30.0
+    request_body: int = 16 * 1024 * 1024
+    response_body: int = 16 * 1024 * 1024
+
+
+@dataclass
+class RefusedHead:
+    """A request that never became a flow: why, and from whom."""
+
+    client: connection.Client
+    refusal: Refusal
+
+
+@dataclass
+class RefusedHeadHook(commands.StartHook):
+    """A raw request head, or a connection, was refused. Fires before the answer goes out."""
+
+    refused: RefusedHead
+
+
+@dataclass
+class RequestTooLargeHook(commands.StartHook):
+    """A request body grew over the bound; the hook puts the answer on the flow."""
+
+    flow: http.HTTPFlow
+
+
+@dataclass
+class ResponseTooLargeHook(commands.StartHook):
+    """A response body that is read whole grew over the bound; the hook replaces the response."""
+
+    flow: http.HTTPFlow
+
+
+class Close(layer.Layer):
+    """Closes the client's connection; what it sent goes nowhere."""
+
+    def __init__(self, context: context.Context, refusal: Refusal) -> None:
+        super().__init__(context)
+        self.refusal = refusal
+
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if isinstance(event, events.Start):
+            yield RefusedHeadHook(RefusedHead(self.context.client, self.refusal))
+            yield commands.CloseConnection(self.context.client)
+
+
+class StrictHttp1Server(Http1Server):
+    """Judges each raw head before mitmproxy reads it. `outer` says that this is the proxy port itself."""
+
+    def __init__(self, context: context.Context, bounds: Bounds, *, outer: bool) -> None:
+        super().__init__(context)
+        self.bounds = bounds
+        self.outer = outer
+
+    def read_headers(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
+        if isinstance(event, events.DataReceived):
+            try:
+                complete = self._judge(bytes(self.buf))
+            except Refusal as refusal:
+                yield from self._refuse(refusal)
+                return
+            if not complete:
+                return
+        yield from super().read_headers(event)
+
+    def _judge(self, raw: bytes) -> bool:
+        """Whether the head is complete. Raises Refusal."""
+        end = raw.find(b"\r\n\r\n")
+        if end < 0:
+            if len(raw) > self.bounds.head.size or b"\n\n" in raw or raw[:1] in (b"\r", b"\n"):
+                judge_head(raw, self.bounds.head)
+                raise Refusal("malformed-head", "The request head does not end in CRLF CRLF.", status=400)
+            return False
+        judge_head(raw[: end + 4], self.bounds.head)
+        method, target, _ = raw.split(b" ", 2)
+        if self.outer and method != b"CONNECT" and not target.startswith(b"/"):
+            raise Refusal("plaintext-refused", "Requests are passed on over TLS (CONNECT) only.")
+        if not self.outer and method == b"CONNECT":
+            raise Refusal("nested-connect", "A tunnel inside a tunnel is not made.", status=400)
+        return True
+
+    def _refuse(self, refusal: Refusal) -> layer.CommandGenerator[None]:
+        yield RefusedHeadHook(RefusedHead(self.context.client, refusal))
+        answer = http.Response.make(
+            refusal.status,
+            f"{refusal.code}: {refusal.detail}\n",
+            {"Content-Type": "text/plain; charset=utf-8", "Connection": "close", "X-Callgate-Reason": refusal.code},
+        )
+        yield commands.SendData(self.conn, assemble_response(answer))
+        yield commands.CloseConnection(self.conn)
+        self.state = self.done
+
+    def send(self, event: http_layers.HttpEvent) -> layer.CommandGenerator[None]:
+        if isinstance(event, http_layers.ResponseProtocolError):
+            # mitmproxy's text names addresses and system errors, which tell a client what can be reached.
+            event = http_layers.ResponseProtocolError(
+                event.stream_id, "Callgate could not pass this request on, or its answer back.", event.code
+            )
+        yield from super().send(event)
+
+
+class Stream(http_layers.HttpStream):
+    """One request and its response; can answer while the request is still coming in."""
+
+    bounds = Bounds()
+    discarded = 0
+
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if isinstance(event, events.Wakeup):
+            yield commands.CloseConnection(self.context.client)
+        else:
+            yield from super()._handle_event(event)
+
+    def start_request_stream(self) -> layer.CommandGenerator[None]:
+        if self.flow.response:
+            yield from self.answer_early()
+        else:
+            yield from super().start_request_stream()
+
+    def answer_early(self) -> layer.CommandGenerator[None]:
+        """Send the response that is on the flow, and throw away what is still coming."""
+        answer = self.flow.response
+        assert answer is not None
+        answer.headers["Connection"] = "close"
+        content = answer.raw_content
+        yield http_layers.SendHttp(
+            http_layers.ResponseHeaders(self.stream_id, answer, not content), self.context.client
+        )
+        if content:
+            yield http_layers.SendHttp(http_layers.ResponseData(self.stream_id, content), self.context.client)
+        yield http_layers.SendHttp(http_layers.ResponseEndOfMessage(self.stream_id), self.context.client)
+        self.flow.live = False
+        self.request_body_buf.clear()
+        self.client_state = self.state_discard
+        self.server_state = self.state_errored
+        # Closing at once would reset the connection under a client that still sends, and it would lose the answer.
+        yield commands.RequestWakeup(_DISCARD_SECONDS)
+
+    def state_discard(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if isinstance(event, http_layers.RequestData):
+            self.discarded += len(event.data)
+        if self.discarded > _DISCARD_BYTES or isinstance(event, http_layers.RequestEndOfMessage):
+            yield commands.CloseConnection(self.context.client)
+            self.client_state = self.state_errored
+
+    def state_consume_request_body(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if (
+            isinstance(event, http_layers.RequestData)
+            and len(self.request_body_buf) + len(event.data) > self.bounds.request_body
+        ):
+            yield RequestTooLargeHook(self.flow)
+            yield from self.answer_early()
+        else:
+            yield from super().state_consume_request_body(event)
+
+    def state_consume_response_body(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if (
+            isinstance(event, http_layers.ResponseData)
+            and len(self.response_body_buf) + len(event.data) > self.bounds.response_body
+        ):
+            self.response_body_buf.clear()
+            yield ResponseTooLargeHook(self.flow)
+            yield http_layers.SendHttp(
+                http_layers.RequestProtocolError(self.stream_id, "response too large"), self.context.server
+            )
+            yield from self.send_response()
+            self.server_state = self.state_errored
+        else:
+            yield from super().state_consume_response_body(event)
+
+
+class Http(http_layers.HttpLayer):
+    """mitmproxy's HTTP layer with the strict parts in it."""
+
+    def __init__(self, context: context.Context, mode: http_layers.HTTPMode, bounds: Bounds) -> None:
+        super().__init__(context, mode)
+        self.bounds = bounds
+        self.connections[context.client] = StrictHttp1Server(
+            context.fork(), bounds, outer=mode is http_layers.HTTPMode.regular
+        )
+
+    def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
+        stream = Stream(self.context.fork(), stream_id)
+        stream.bounds = self.bounds
+        self.streams[stream_id] = stream
+        yield from self.event_to_child(stream, events.Start())
+
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        try:
+            yield from super()._handle_event(event)
+        except Exception as exc:  # noqa: BLE001 - whatever it was, the connection must not hang
+            log.error("closing a connection that mitmproxy cannot go on with: %s", type(exc).__name__)
+            for peer in list(self.connections):
+                yield commands.CloseConnection(peer)

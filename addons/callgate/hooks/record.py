@@ -1,0 +1,142 @@
+"""What the ledger keeps of a call, with CloudTrail's names. Pure: everything comes in, plain JSON goes out."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from typing import Any
+
+from callgate.aws import service_model
+from callgate.call import Call, HttpRequest, Refusal
+from callgate.hooks.exchange import Exchange
+from callgate.identity import Identity
+from callgate.journal import Record
+from callgate.masking import redact_parameters
+
+_TEXT = 1024
+_CODE = re.compile(rb'<Code>([\w.:-]{1,128})</Code>|"(?:__type|code|Code)"\s*:\s*"(?:[^"]{0,200}#)?([\w.:-]{1,128})')
+
+
+def intent(exchange: Exchange, *, mask_key: bytes) -> Record:
+    """The entry that is committed before a byte of the call goes out."""
+    body = _what(exchange, mask_key)
+    if exchange.ticket is not None:
+        body["holdId"] = exchange.ticket.hold_id
+    return Record("call.intent", body, subject=exchange.call_id, step="intent")
+
+
+def refused(exchange: Exchange, refusal: Refusal, *, mask_key: bytes) -> Record:
+    """The only entry of a call that was not passed on."""
+    body = _what(exchange, mask_key) | {
+        "result": "refused",
+        "reason": refusal.code,
+        "message": refusal.detail,
+        "statusCode": refusal.status,
+        "durationMs": exchange.duration_ms,
+    }
+    return Record("call.refused", body, subject=exchange.call_id, step="end")
+
+
+def outcome(exchange: Exchange, result: str, **more: Any) -> Record:
+    """How a call that was passed on ended: completed, failed, abandoned or blocked."""
+    body: dict[str, Any] = {
+        "callId": exchange.call_id,
+        "result": result,
+        "durationMs": exchange.duration_ms,
+        "bytesSent": exchange.sent,
+        "bytesReceived": exchange.received,
+        "masked": list(exchange.masked),
+    }
+    body |= {key: value for key, value in more.items() if value is not None}
+    return Record("call.outcome", body, subject=exchange.call_id, step="end")
+
+
+def connection_refused(refusal: Refusal, *, source_ip: str, target: str | None, count: int = 1) -> Record:
+    """A refusal before any identity."""
+    body: dict[str, Any] = {
+        "reason": refusal.code,
+        "message": refusal.detail,
+        "sourceIPAddress": source_ip,
+        "target": target,
+        "statusCode": refusal.status,
+        "count": count,
+    }
+    return Record("connection.refused", body)
+
+
+def error_code(status: int, headers: Any, head: bytes) -> str | None:
+    """AWS's error code in a response: from its header, or from the first bytes of its body."""
+    if status < 400:
+        return None
+    if named := headers.get("x-amzn-errortype"):
+        return str(named).partition(":")[0].rpartition("#")[2][:128]
+    if found := _CODE.search(head):
+        return (found[1] or found[2]).decode()
+    return None
+
+
+def user_identity(identity: Identity, account: str | None, access_key_id: str | None) -> dict[str, Any]:
+    """The caller in CloudTrail's form."""
+    return {
+        "type": "WebIdentityUser",
+        "principalId": identity.principal_id,
+        "issuer": identity.issuer,
+        "subject": identity.subject,
+        "sessionId": identity.session,
+        "accountId": account,
+        "accessKeyId": access_key_id,
+        "claims": _plain(identity.claims),
+    }
+
+
+def _what(exchange: Exchange, mask_key: bytes) -> dict[str, Any]:
+    call, request = exchange.call, exchange.request
+    body: dict[str, Any] = {
+        "callId": exchange.call_id,
+        "eventTime": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "host": exchange.host,
+        "sourceIPAddress": exchange.source_ip,
+        "userAgent": _header(request, "user-agent"),
+    }
+    if exchange.identity is not None:
+        body["userIdentity"] = user_identity(
+            exchange.identity, call.account if call else None, call.access_key_id if call else None
+        )
+    if call is not None:
+        body |= {
+            "eventSource": _event_source(call),
+            "eventName": call.operation,
+            "awsRegion": call.region,
+            "service": call.service,
+            "candidates": [":".join(pair) for pair in call.candidates],
+            "protocol": call.protocol,
+            "auth": call.auth,
+            "requestParameters": redact_parameters(
+                call, key=mask_key, masks=exchange.decision.masks if exchange.decision else ()
+            ),
+            "resources": [
+                {"action": need.action, "ARN": need.resource, "determined": need.determined} for need in call.needs
+            ],
+            "clientRequestId": _header(request, "amz-sdk-invocation-id"),
+        }
+    if exchange.decision is not None:
+        body["decision"] = dict(exchange.decision.summary())
+    return body
+
+
+def _event_source(call: Call) -> str:
+    """CloudTrail's `eventSource`: the signing name under amazonaws.com; the host where the call is not AWS's."""
+    if call.protocol == "http":
+        return call.service
+    return f"{service_model(call.service).signing_name}.amazonaws.com"
+
+
+def _header(request: HttpRequest | None, name: str) -> str | None:
+    values = request.values(name) if request else []
+    return values[0][:_TEXT] if values else None
+
+
+def _plain(value: Any) -> Any:
+    """Verified claims as canonical JSON can hold them: numbers beyond a double's exact range become text."""
+    return json.loads(json.dumps(value), parse_int=lambda text: int(text) if abs(int(text)) < 2**53 else text)

@@ -1,0 +1,133 @@
+"""From the upstream's response to the client's: masked or withheld, counted, and its outcome recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import Any
+
+from mitmproxy import http
+
+from callgate.call import HttpResponse, Refusal
+from callgate.hooks import record
+from callgate.hooks.exchange import Exchange
+from callgate.hooks.gateway import Gateway
+from callgate.masking import mask_response, stream_masker
+
+# Masking more than this many bytes takes long enough to be noticed by others on the event loop.
+_OFF_LOOP = 256 * 1024
+_THROTTLED = frozenset(
+    ("Throttling ThrottlingException ThrottledException RequestThrottled RequestThrottledException SlowDown"
+     " TooManyRequestsException RequestLimitExceeded ProvisionedThroughputExceededException").split()
+)
+
+
+def at_head(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> None:
+    """Choose how the response is passed back: streamed as it is, streamed through a masker, or read whole."""
+    response = flow.response
+    assert response is not None
+    assert exchange.call is not None
+    assert exchange.decision is not None
+    if response.status_code < 200:
+        raise Refusal("upgrade-refused", "The upstream switched protocols.", status=502)
+    masks = exchange.decision.masks
+    if not masks:
+        response.stream = exchange.pass_back
+        return
+    headers = tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in response.headers.fields)
+    exchange.masker = stream_masker(masks, exchange.call, response.status_code, headers, key=gateway.mask_key)
+    if exchange.masker is not None:
+        response.headers.pop("content-length", None)
+        response.stream = exchange.pass_back
+    elif int(response.headers.get("content-length", "0")) > gateway.terms.mask_limit:
+        raise too_large(gateway)
+
+
+async def at_body(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> None:
+    """The response is whole, or has been streamed: mask it where it was not, and record how the call ended."""
+    response = flow.response
+    assert response is not None
+    assert exchange.call is not None
+    assert exchange.decision is not None
+    request_id = _request_id(response)
+    if not response.stream:
+        exchange.received = len(response.raw_content or b"")
+        if exchange.decision.masks:
+            await _mask(gateway, exchange, flow)
+        content = response.raw_content or b""
+        exchange.head = content[:4096]
+        exchange.digest = hashlib.sha256(content)
+    elif exchange.masker is not None:
+        exchange.masked = exchange.masker.masked
+    code = record.error_code(response.status_code, response.headers, exchange.head)
+    await _settle(gateway, exchange, executed=not (response.status_code == 429 or code in _THROTTLED))
+    end(
+        gateway, exchange, "completed",
+        statusCode=response.status_code, requestID=request_id, errorCode=code,
+        responseSha256=exchange.digest.hexdigest(),
+    )
+
+
+async def at_error(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> None:
+    """A forwarded call that broke: its connection could not be made, or either side went away in the middle."""
+    server = flow.server_conn
+    connected = server.timestamp_tcp_setup is not None and (not server.tls or server.tls_established)
+    await _settle(gateway, exchange, executed=None if connected else False)
+    message = flow.error.msg if flow.error else "unknown"
+    client_left = "Client disconnected" in message or "client" in message.lower()
+    reason = "client-gone" if client_left else "upstream-failed" if connected else "upstream-unreachable"
+    end(gateway, exchange, "abandoned" if client_left else "failed", reason=reason)
+
+
+async def block(gateway: Gateway, exchange: Exchange, refusal: Refusal, status: int) -> None:
+    """The upstream answered, and the answer is withheld."""
+    await _settle(gateway, exchange, executed=True)
+    end(gateway, exchange, "blocked", reason=refusal.code, message=refusal.detail, statusCode=status)
+
+
+def end(gateway: Gateway, exchange: Exchange, result: str, **more: Any) -> None:
+    """Hand the one terminal entry of a forwarded call to the ledger."""
+    if not exchange.ended:
+        exchange.ended = True
+        gateway.note_soon(record.outcome(exchange, result, **more))
+
+
+def too_large(gateway: Gateway) -> Refusal:
+    """The refusal of a response that has to be masked and is over the bound."""
+    bound = gateway.terms.mask_limit
+    return Refusal("mask-too-large", f"The response must be masked and is larger than {bound} bytes.", status=502)
+
+
+async def _mask(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> None:
+    response, call, decision = flow.response, exchange.call, exchange.decision
+    assert response is not None
+    assert call is not None
+    assert decision is not None
+    whole = HttpResponse(
+        response.status_code,
+        tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in response.headers.fields),
+        response.raw_content or b"",
+    )
+
+    def work() -> Any:
+        return mask_response(
+            decision.masks, call, whole,
+            method=flow.request.method, key=gateway.mask_key, limit=gateway.terms.mask_limit,
+        )
+
+    result = await asyncio.to_thread(work) if len(whole.body) > _OFF_LOOP else work()
+    exchange.masked = result.masked
+    response.headers = http.Headers([(k.encode("latin-1"), v.encode("latin-1")) for k, v in result.response.headers])
+    response.raw_content = result.response.body
+
+
+async def _settle(gateway: Gateway, exchange: Exchange, *, executed: bool | None) -> None:
+    if exchange.ticket is not None and not exchange.ended:
+        await gateway.holds.settle(exchange.ticket, executed)
+
+
+def _request_id(response: http.Response) -> str | None:
+    for name in ("x-amzn-requestid", "x-amz-request-id", "x-amzn-request-id"):
+        if value := response.headers.get(name):
+            return str(value)[:128]
+    return None

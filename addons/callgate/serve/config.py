@@ -1,0 +1,158 @@
+"""callgate.toml: read, checked, and overridden from the environment."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from callgate.approvals import ApprovalSettings
+from callgate.duration import Duration
+from callgate.identity import IdentitySettings
+
+_ENV = "CALLGATE_"
+# Variables with the prefix that are not settings of the file.
+_NOT_SETTINGS = frozenset({"CALLGATE_CONFIG", "CALLGATE_PYTHON"})
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the text is one line that names file and key."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ProxySettings(_Section):
+    """The port that runners use. `plaintext` permits plain HTTP on an address other than loopback."""
+
+    listen: str = "127.0.0.1:8080"
+    plaintext: bool = False
+
+    @field_validator("listen")
+    @classmethod
+    def _has_port(cls, value: str) -> str:
+        split_address(value)
+        return value
+
+
+class AdminSettings(_Section):
+    """The listener of operators and approvers, beside the Unix socket in the state folder: HOST:PORT with TLS."""
+
+    listen: str | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+class AwsSettings(_Section):
+    """`endpoint`: a URL that stands in for all of AWS. `hosts`: hosts that runners address and that stand in for AWS
+    (`HOST[:PORT][/PATH][=SERVICE]`). `private_ranges`: CIDRs in which AWS's own names may resolve (VPC endpoints)."""
+
+    endpoint: str | None = None
+    hosts: tuple[str, ...] = ()
+    private_ranges: tuple[str, ...] = ()
+    ca: Path | None = None
+
+
+class LimitSettings(_Section):
+    """Bounds on what comes from runners and from AWS; sizes in bytes."""
+
+    head_size: int = Field(65_536, ge=1024)
+    head_fields: int = Field(200, ge=10)
+    request_body: int = Field(16 * 1024 * 1024, ge=1024)
+    masked_response: int = Field(4_000_000, ge=1024)
+    hold_body: int = Field(1_000_000, ge=0)
+    stage: Duration = 10.0
+
+
+class LedgerSettings(_Section):
+    """`origin` names this log in its checkpoints."""
+
+    origin: str = "callgate.local/log"
+    checkpoint_every: Duration = 60.0
+    checkpoint_entries: int = Field(1000, ge=1)
+
+
+class Settings(_Section):
+    """The whole of callgate.toml. Paths are relative to the file."""
+
+    state: Path = Path("state")
+    rules: tuple[Path, ...] = (Path("rules"),)
+    mode: Literal["enforce", "observe"] = "enforce"
+    help: str | None = None
+    drain: Duration = 30.0
+    proxy: ProxySettings = ProxySettings()
+    admin: AdminSettings = AdminSettings()
+    aws: AwsSettings = AwsSettings()
+    limits: LimitSettings = LimitSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    identity: IdentitySettings
+    approvals: ApprovalSettings = ApprovalSettings()
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """`HOST:PORT` as a pair. Raises ValueError."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"an address is HOST:PORT, not {text!r}")
+    return host.strip("[]"), int(port)
+
+
+def load_settings(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Settings from the file at `path`, with paths made absolute. Raises ConfigError.
+
+    A variable CALLGATE_SECTION__KEY overrides a key of the file; its value is read as TOML, or else as text.
+    """
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file; `callgate init DIR` writes one") from None
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc}") from None
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{path}: is not TOML: {exc}") from None
+    for name, text in environ.items():
+        if name.startswith(_ENV) and name not in _NOT_SETTINGS:
+            _override(raw, name.removeprefix(_ENV).lower().split("__"), text, name)
+    try:
+        settings = Settings.model_validate(_anchored(raw, path.resolve().parent))
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        key = ".".join(str(part) for part in first["loc"]) or "(file)"
+        raise ConfigError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from None
+    return settings
+
+
+def _override(raw: dict[str, Any], keys: list[str], text: str, name: str) -> None:
+    if keys[0] not in Settings.model_fields:
+        return
+    try:
+        value = tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    at = raw
+    for key in keys[:-1]:
+        at = at.setdefault(key, {})
+        if not isinstance(at, dict):
+            raise ConfigError(f"{name}: does not fit the configuration")
+    at[keys[-1]] = value
+
+
+# Keys of the file that hold paths, wherever they stand.
+_PATH_KEYS = frozenset({"state", "rules", "certificate", "key", "ca", "keys_file", "bearer_file"})
+
+
+def _anchored(value: Any, folder: Path, key: str = "") -> Any:
+    match value:
+        case dict():
+            return {k: _anchored(v, folder, k) for k, v in value.items()}
+        case list():
+            return [_anchored(v, folder, key) for v in value]
+        case str() if key in _PATH_KEYS:
+            return str(folder / Path(value).expanduser())
+        case _:
+            return value

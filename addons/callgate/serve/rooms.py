@@ -1,0 +1,193 @@
+"""Opening the rooms of the gateway from its settings, and closing them again."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from callgate import __version__
+from callgate.approvals import Holds
+from callgate.aws import Endpoints
+from callgate.channel import HeadLimits
+from callgate.hooks.gateway import Gateway, Terms, Upstream
+from callgate.hooks.layers import Bounds
+from callgate.identity import Authenticator
+from callgate.journal import Record
+from callgate.ledger import Ledger, LedgerError, Signer
+from callgate.policy import RuleError
+from callgate.serve import secrets
+from callgate.serve.config import ConfigError, Settings
+from callgate.serve.rules_file import RulesInForce
+
+_ENDPOINT = re.compile(r"https?")
+
+
+@dataclass(frozen=True, slots=True)
+class StateFolder:
+    """Where things lie in the state folder."""
+
+    path: Path
+
+    @property
+    def ca(self) -> Path:
+        """mitmproxy's `confdir`: the certificate authority."""
+        return self.path / "ca"
+
+    @property
+    def ledger_key(self) -> Path:
+        """The Ed25519 key that signs checkpoints."""
+        return self.path / "keys" / "ledger.key"
+
+    @property
+    def mask_key(self) -> Path:
+        """The key of the hashes that stand for what is not stored."""
+        return self.path / "keys" / "mask.key"
+
+    @property
+    def admin_socket(self) -> Path:
+        """The Unix socket of operators."""
+        return self.path / "admin.sock"
+
+    @property
+    def running(self) -> Path:
+        """What the running gateway says of itself: its process id and addresses."""
+        return self.path / "gateway.json"
+
+
+@dataclass(slots=True, kw_only=True)
+class Rooms:
+    """The open rooms, and the gateway that the hooks see of them."""
+
+    settings: Settings
+    state: StateFolder
+    ledger: Ledger
+    authenticator: Authenticator
+    holds: Holds
+    rules: RulesInForce
+    gateway: Gateway
+
+    async def start(self) -> None:
+        """Bring back what the log says of sessions and holds."""
+        await self.authenticator.start()
+        await self.holds.start()
+        started = {"version": __version__, "origin": self.settings.ledger.origin, "mode": self.settings.mode}
+        await self.ledger.append(Record("gateway.started", started))
+
+    async def close(self) -> None:
+        """Close everything; the log gets its signed head last."""
+        await self.gateway.settled()
+        await self.authenticator.close()
+        await self.ledger.append(Record("gateway.stopped", {"reason": "stopped"}))
+        await self.ledger.close()
+
+    def health(self) -> dict[str, Any]:
+        """What `/healthz` says: whether calls can pass, and if not, why."""
+        ledger = self.ledger.health()
+        reason = ledger.reason or self.gateway.closed
+        return {
+            "ok": reason is None,
+            "reason": reason,
+            "version": __version__,
+            "mode": self.settings.mode,
+            "ledger": {
+                "ok": ledger.ok,
+                "entries": ledger.size,
+                "checkpoint": ledger.checkpoint_size,
+                "checkpointTime": ledger.checkpoint_time,
+            },
+            "rules": {"digest": self.rules().digest, "rules": len(self.rules()), "error": self.rules.error},
+        }
+
+    def refusals(self, session: str) -> list[dict[str, Any]]:
+        """The refused calls of one session, oldest first, for the runner's summary."""
+        rows = self.ledger.query(
+            "select callId, eventName, reason, message, resources from calls"
+            " where sessionId = ? and result in ('refused', 'blocked') order by seq limit 200",
+            (session,),
+        )
+        return [dict(row) for row in rows]
+
+
+def open_rooms(settings: Settings) -> Rooms:
+    """Open everything that can be opened without waiting. Raises ConfigError with one line."""
+    state = StateFolder(settings.state)
+    if not state.path.is_dir():
+        raise ConfigError(f"{state.path}: there is no such state folder; `callgate init DIR` makes one")
+    secrets.check_private(secrets.ca_key(state.ca))
+    mask_key = secrets.read_mask_key(state.mask_key)
+    endpoints = _parsed("aws.hosts", Endpoints.parse, settings.aws.hosts)
+    upstream = _parsed("aws.endpoint", parse_upstream, settings.aws.endpoint)
+    try:
+        rules = RulesInForce(settings.rules)
+    except RuleError as exc:
+        raise ConfigError(str(exc)) from None
+    try:
+        ledger = Ledger.open(
+            state.path,
+            signer=Signer.load(state.ledger_key),
+            origin=settings.ledger.origin,
+            checkpoint_every=settings.ledger.checkpoint_every,
+            checkpoint_entries=settings.ledger.checkpoint_entries,
+        )
+    except LedgerError as exc:
+        raise ConfigError(str(exc)) from None
+    authenticator = Authenticator(settings.identity, ledger, clock=time.time)
+    holds = Holds(settings.approvals, ledger, clock=time.time)
+    limits = settings.limits
+    gateway = Gateway(
+        authenticator=authenticator,
+        journal=ledger,
+        holds=holds,
+        rules=rules,
+        health=lambda: rooms.health(),
+        refusals=lambda session: rooms.refusals(session),
+        endpoints=endpoints,
+        mask_key=mask_key,
+        terms=Terms(
+            mode=settings.mode,
+            help=settings.help,
+            stage_seconds=limits.stage,
+            bounds=Bounds(
+                head=HeadLimits(limits.head_size, limits.head_fields),
+                request_body=limits.request_body,
+                response_body=limits.masked_response,
+            ),
+            mask_limit=limits.masked_response,
+            hold_body=limits.hold_body,
+            upstream=upstream,
+            plaintext=settings.proxy.plaintext,
+            ca_file=secrets.ca_certificate(state.ca),
+        ),
+    )
+    rooms = Rooms(
+        settings=settings,
+        state=state,
+        ledger=ledger,
+        authenticator=authenticator,
+        holds=holds,
+        rules=rules,
+        gateway=gateway,
+    )
+    return rooms
+
+
+def parse_upstream(url: str | None) -> Upstream | None:
+    """The endpoint that stands in for AWS. Raises ValueError."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    if not _ENDPOINT.fullmatch(parts.scheme) or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ValueError(f"an endpoint is http(s)://HOST[:PORT], not {url!r}")
+    return Upstream(parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
+
+
+def _parsed[T, R](key: str, parse: Callable[[T], R], value: T) -> R:
+    try:
+        return parse(value)
+    except ValueError as exc:
+        raise ConfigError(f"{key}: {exc}") from None

@@ -1,0 +1,84 @@
+"""The rule set in force: loaded at start, again on change and on SIGHUP; a broken edit leaves the last good one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from callgate.call import Refusal
+from callgate.journal import Journal, Record
+from callgate.policy import RuleError, RuleSet, load_rules
+
+log = logging.getLogger(__name__)
+_LOOK_SECONDS = 1.0
+
+
+class RulesInForce:
+    """Calling it gives the rule set in force. Raises RuleError at construction if there is no good one."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+        self._signature = self._look()
+        self._rules = load_rules(paths)
+        self._wake = asyncio.Event()
+        self.error: str | None = None
+
+    def __call__(self) -> RuleSet:
+        return self._rules
+
+    def reload_soon(self) -> None:
+        """Load again even if no file looks changed."""
+        self._signature = ()
+        self._wake.set()
+
+    async def watch(self, journal: Journal) -> None:
+        """Record the first load, then every change. Runs until cancelled."""
+        await self._record(journal, self._loaded())
+        while True:
+            try:
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            # Looking at the files is disk work, which the event loop does not wait for.
+            signature = await asyncio.to_thread(self._look)
+            if signature != self._signature:
+                self._signature = signature
+                await self._load(journal)
+
+    async def _load(self, journal: Journal) -> None:
+        try:
+            self._rules = await asyncio.to_thread(load_rules, self._paths)
+        except RuleError as exc:
+            self.error = str(exc)
+            log.error("callgate: rules not loaded, the last good set stays in force: %s", exc)
+            await self._record(journal, Record("rules.rejected", {"error": str(exc), "digest": self._rules.digest}))
+        else:
+            self.error = None
+            log.info("callgate: rules loaded: %s", self._rules.digest)
+            await self._record(journal, self._loaded())
+
+    def _loaded(self) -> Record:
+        files = sorted(str(path) for path in self._paths)
+        return Record("rules.loaded", {"digest": self._rules.digest, "files": files, "rules": len(self._rules)})
+
+    async def _record(self, journal: Journal, record: Record) -> None:
+        try:
+            await journal.append(record)
+        except Refusal as refusal:
+            log.error("callgate: ALARM %s could not be recorded: %s", record.kind, refusal)
+
+    def _look(self) -> tuple[tuple[str, int, int], ...]:
+        seen = []
+        for path in self._paths:
+            files = sorted(path.glob("*.toml")) if path.is_dir() else [path]
+            for file in files:
+                try:
+                    stat = file.stat()
+                except OSError:
+                    continue
+                seen.append((str(file), stat.st_mtime_ns, stat.st_size))
+        return tuple(seen)

@@ -1,0 +1,129 @@
+"""The gateway in a mitmproxy master: registered once, started with it, drained and closed with it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from mitmproxy import exceptions
+from mitmproxy.hooks import UpdateHook
+from mitmproxy.master import Master
+
+from callgate.hooks.bundle import Bundle
+from callgate.serve import options
+from callgate.serve.admin import AdminServer
+from callgate.serve.config import ConfigError, load_settings, split_address
+from callgate.serve.rooms import Rooms, open_rooms
+
+log = logging.getLogger(__name__)
+
+
+class Service(Bundle):
+    """The bundle with its lifecycle."""
+
+    def __init__(self, master: Master, rooms: Rooms) -> None:
+        async def show(flow: object) -> None:
+            await master.addons.trigger_event(UpdateHook([flow]))  # type: ignore[list-item]
+
+        super().__init__(rooms.gateway, show)
+        self.master = master
+        self.rooms = rooms
+        self.admin = AdminServer(rooms)
+        self.started = False
+        self.watching: asyncio.Task[None] | None = None
+
+    def configure(self, updated: set[str]) -> None:
+        """Refuses, and so takes back, any change of an option that would open the gateway."""
+        if "callgate_config" in updated and self.started:
+            raise exceptions.OptionsError("callgate_config cannot change while the gateway runs")
+        if problem := options.unsafe_option(self.master.options) or options.foreign_addon(self.master.addons):
+            raise exceptions.OptionsError(f"callgate: {problem}")
+
+    async def running(self) -> None:
+        """The proxy port is open: open the rest. Until then every hook refuses."""
+        if problem := options.foreign_addon(self.master.addons):
+            fail(ConfigError(problem))
+        try:
+            await self.rooms.start()
+            await self.admin.start()
+        except (ConfigError, OSError) as exc:
+            fail(exc)
+        self.watching = asyncio.create_task(self.rooms.rules.watch(self.rooms.ledger))
+        with contextlib.suppress(NotImplementedError):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.rooms.rules.reload_soon)
+        self.started = True
+        self.gateway.closed = None
+        self._announce()
+
+    async def done(self) -> None:
+        """No new calls; those that run may end within `drain`; the log gets its signed head."""
+        if not self.started:
+            return
+        self.gateway.closed = "stopping"
+        self.early.flush()
+        await self.rooms.holds.close()
+        try:
+            async with asyncio.timeout(self.rooms.settings.drain):
+                while self.exchanges:
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            log.warning("callgate: %d calls did not end within drain", len(self.exchanges))
+        if self.watching:
+            self.watching.cancel()
+        await self.admin.close()
+        await self.rooms.close()
+        self.rooms.state.running.unlink(missing_ok=True)
+
+    def _announce(self) -> None:
+        proxyserver = self.master.addons.get("proxyserver")
+        host, port = proxyserver.listen_addrs()[0][:2]
+        said = {"pid": os.getpid(), "proxy": f"{host}:{port}", "admin": str(self.rooms.state.admin_socket)}
+        self.rooms.state.running.write_text(json.dumps(said))
+        log.info("callgate: ready on %s", said["proxy"])
+
+
+def register(master: Master, config: Path | None = None) -> None:
+    """Put the gateway into `master`, once. A configuration that cannot be used ends the process with status 2."""
+    if master.addons.get(Service.name):
+        return
+    if "callgate_config" not in master.options:
+        master.options.add_option("callgate_config", str, "callgate.toml", "Callgate's configuration file.")
+        master.options.process_deferred()
+    try:
+        settings = load_settings(config or Path(master.options.callgate_config))
+        if problem := options.unsafe_option(master.options):
+            raise ConfigError(problem)
+        host, port = split_address(settings.proxy.listen)
+        _check_free(host, port)
+        rooms = open_rooms(settings)
+    except ConfigError as exc:
+        fail(exc)
+    trusted = {"ssl_verify_upstream_trusted_ca": str(settings.aws.ca)} if settings.aws.ca else {}
+    options.set_options(
+        master.options, listen_host=host, listen_port=port, confdir=str(rooms.state.ca), **trusted
+    )
+    master.addons.add(Service(master, rooms))
+
+
+def fail(error: Exception) -> NoReturn:
+    """End the process with one line and status 2."""
+    print(f"callgate: {error}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _check_free(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as exc:
+            raise ConfigError(f"proxy.listen: cannot listen on {host}:{port}: {exc.strerror}") from None

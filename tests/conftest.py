@@ -1,0 +1,20 @@
+"""Options and fixtures for the whole suite."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest_plugins = ["support.fixtures"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run the long forms as well")
+    parser.addoption("--soak", action="store_true", help="run the soak test as well")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = [name for name in ("full", "soak") if not config.getoption(f"--{name}")]
+    deselected = [item for item in items if any(item.get_closest_marker(name) for name in left_out)]
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if item not in deselected]
