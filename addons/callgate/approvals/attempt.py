@@ -1,6 +1,4 @@
-"""One request on the wire that waits on a hold, the ticket that lets it pass, and what it is told
-otherwise.
-"""
+"""One request on the wire that waits on a hold, its records, and the ticket that lets it pass."""
 
 from __future__ import annotations
 
@@ -9,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from callgate.approvals import states
-from callgate.approvals.hold import Hold, advance, iso
-from callgate.call import Call, Payload, Refusal
+from callgate.approvals.hold import Hold, advance
+from callgate.call import Call, Payload
 from callgate.decision import HoldTerms
 from callgate.identity import Identity
 from callgate.journal import Record
@@ -114,53 +112,3 @@ def attempt_step(
         body["reason"] = reason
     kind, step = states.ATTEMPT_RECORDS[event]
     return Record(kind, body, attempt_id, step)
-
-
-def come_back(hold: Hold, attempt: Attempt) -> Refusal:
-    """The attempt waited long enough. An SDK that has attempts left is asked to come back, else it is told
-    how to go on.
-    """
-    if hold.bound_to:
-        return Refusal(
-            "hold-final", f"nobody approved {hold.id} in time, and its body has no signed hash to wait by"
-        )
-    if attempt.last:
-        return Refusal("hold-final", _how_to_go_on(hold))
-    return Refusal("hold-pending", _how_to_go_on(hold), status=503, retryable=True)
-
-
-def too_large(hold: Hold) -> Refusal:
-    """The body is not kept while people think: rerun once the hold is approved."""
-    return Refusal("hold-large", f"the body is too large to wait with: {_how_to_go_on(hold)}")
-
-
-def closed(hold: Hold) -> Refusal:
-    """The hold was answered, or its approval is gone, in a way that ends this attempt too."""
-    why = f": {hold.reason}" if hold.reason else ""
-    match hold.state:
-        case "denied":
-            return Refusal("hold-denied", f"{hold.id} was denied by {hold.by}{why}")
-        case "used":
-            told = (
-                f"{hold.id} was used by an earlier attempt of the same call ({hold.used_by}): see its outcome"
-            )
-            return Refusal("hold-used", told)
-        case "revoked":
-            return Refusal("hold-revoked", f"the approval of {hold.id} was revoked by {hold.by}{why}")
-        case _:
-            by = _groups(hold)
-            return Refusal("hold-expired", f"nobody of {by} approved {hold.id} by {iso(hold.deadline)}")
-
-
-def _how_to_go_on(hold: Hold) -> str:
-    if hold.state == "approved":
-        return f"{hold.id} is approved, and a rerun passes until {iso(hold.deadline)}"
-    return (
-        f"{hold.id} waits for approval by {_groups(hold)}; "
-        f"once approved, running it again passes until {iso(hold.deadline)}"
-    )
-
-
-def _groups(hold: Hold) -> str:
-    asked = (f"{term.count} of " * (term.count > 1) + " or ".join(term.by) for term in hold.terms)
-    return " and ".join(dict.fromkeys(asked))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from callgate.approvals import states
-from callgate.approvals.hold import Hold, Requester, from_iso, iso, new_id
+from callgate.approvals.approvers import may_answer, missing
+from callgate.approvals.hold import Approval, Hold, Requester, from_iso, iso, new_id
 from callgate.decision import HoldTerms
 from callgate.journal import Entry, Record
 
@@ -34,8 +35,8 @@ class Grant:
         return asked == (self.requester, self.terms, self.rule_set) and now < self.until
 
 
-def grants_of(hold: Hold, now: float) -> list[Grant]:
-    """The grants that come with the approval of `hold` by people, one for each rule that gives one."""
+def grants_of(hold: Hold, approvals: tuple[Approval, ...], now: float) -> list[Grant]:
+    """The grants that come with `approvals` of `hold`: one for each rule that gives one and is met."""
     return [
         Grant(
             id=new_id("grant"),
@@ -44,10 +45,10 @@ def grants_of(hold: Hold, now: float) -> list[Grant]:
             rule_set=hold.rule_set,
             until=now + terms.grant,
             hold_id=hold.id,
-            given_by=tuple(each.person for each in hold.approvals),
+            given_by=tuple(each.person for each in approvals if may_answer(each.groups, terms)),
         )
         for terms in hold.terms
-        if terms.grant
+        if terms.grant and not hold.bound_to and not missing(terms, approvals)
     ]
 
 

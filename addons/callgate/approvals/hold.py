@@ -109,29 +109,38 @@ def advance(hold: Hold, event: str, **changes: Any) -> tuple[Hold, Record]:
 
 def restore(opened: Entry, last: Entry) -> Hold:
     """The hold that the log tells of: its first entry says what was asked, its last one what holds now."""
-    first, now = opened.body, last.body
-    return Hold(
-        id=first["holdId"],
-        requester=Requester(first["issuer"], first["principalId"], tuple(first["requestedBy"])),
-        fingerprint=first["fingerprint"],
-        terms=tuple(terms_from(each) for each in first["terms"]),
-        opened_at=from_iso(first["openedAt"]),
-        deadline=from_iso(first["deadline"]),
-        bound_to=first["boundTo"],
-        rule_set=first["ruleSet"],
-        asked=first["asked"],
-        state=now["state"],
+    body = opened.body
+    hold = Hold(
+        id=body["holdId"],
+        requester=Requester(body["issuer"], body["principalId"], tuple(body["requestedBy"])),
+        fingerprint=body["fingerprint"],
+        terms=tuple(terms_from(each) for each in body["terms"]),
+        opened_at=from_iso(body["openedAt"]),
+        deadline=from_iso(body["deadline"]),
+        bound_to=body["boundTo"],
+        rule_set=body["ruleSet"],
+        asked=body["asked"],
+    )
+    return as_of(hold, last)
+
+
+def as_of(hold: Hold, last: Entry) -> Hold:
+    """`hold` in the state that its last entry tells."""
+    body = last.body
+    return dataclasses.replace(
+        hold,
+        state=body["state"],
         approvals=tuple(
             Approval(a["person"], tuple(a["groups"]), a["via"], a["reason"], from_iso(a["time"]))
-            for a in now["approvals"]
+            for a in body["approvals"]
         ),
-        grants=tuple(now["grants"]),
-        spent=now["spent"],
-        by=now["by"],
-        via=now["via"],
-        reason=now["reason"],
-        used_by=now["usedBy"],
-        invocation=now["invocationId"],
+        grants=tuple(body["grants"]),
+        spent=body["spent"],
+        by=body["by"],
+        via=body["via"],
+        reason=body["reason"],
+        used_by=body["usedBy"],
+        invocation=body["invocationId"],
     )
 
 

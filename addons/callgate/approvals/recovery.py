@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from callgate.approvals.grants import Grant, restore_grant
-from callgate.approvals.hold import Hold, restore
+from callgate.approvals.hold import Hold, as_of, restore
 from callgate.approvals.states import ATTEMPT_KINDS, GRANT_KINDS, HOLD_KINDS
 from callgate.journal import Journal
 
@@ -45,3 +45,9 @@ def recover(journal: Journal, now: float, keep: float) -> Recovered:
             invocations[entry.body["holdId"]].add(entry.body["invocationId"])
     found.invocations = invocations
     return found
+
+
+def current(journal: Journal, hold: Hold) -> Hold:
+    """`hold` as the ledger has it."""
+    last = [entry for entry in journal.last_entries(HOLD_KINDS) if entry.subject == hold.id]
+    return as_of(hold, last[0]) if last else hold
