@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from callgate.call import Call, Need
 from callgate.decision import Decision, Effect, Mask
 from callgate.identity.identity import Identity
-from callgate.policy.compiling import Rule
 from callgate.policy.facts import Facts, Moment, claim_literal
 from callgate.policy.logic import Truth
+from callgate.policy.rule import Rule
 from callgate.policy.ruleset import Exemption, RuleSet
-
-_log = logging.getLogger(__name__)
 
 
 def decide(rules: RuleSet, identity: Identity, call: Call, moment: Moment) -> Decision:
@@ -22,7 +19,6 @@ def decide(rules: RuleSet, identity: Identity, call: Call, moment: Moment) -> De
     try:
         return _decide(rules, Facts(identity, call, moment))
     except Exception as error:  # noqa: BLE001 - whatever goes wrong in matching must refuse, not pass
-        _log.error("rules could not be matched against %s: %s", call.name, type(error).__name__)
         return Decision(
             effect="deny",
             rules=(),
@@ -89,7 +85,7 @@ def _decide(rules: RuleSet, facts: Facts) -> Decision:
 
 
 def _match(rules: RuleSet, facts: Facts) -> dict[Rule, list[tuple[Need, Truth]]]:
-    """Each rule that matches, with the needs for which it does. An allow matches only what is known (see `logic`)."""
+    """Each rule that matches, with the needs for which it does. An allow matches only what is known."""
     asked: dict[Rule, Truth] = {}
     matches: dict[Rule, list[tuple[Need, Truth]]] = {}
     for need in facts.call.needs:
@@ -121,7 +117,8 @@ def _weigh(standing: Iterable[Rule], facts: Facts, matches: dict[Rule, list[tupl
             found.denies.append(rule)
         elif rule.effect == "hold":
             found.holds.append(rule)
-            # What an absent claim might have meant is asked of a person, but a person's yes is no allow for it.
+            # A hold that matches only because something about the caller is absent asks a person,
+            # but cannot permit: else leaving a claim out would gain more than a wrong one.
             if all(claim_literal(facts.identity, name) is not None for name in rule.claims):
                 permitted.update(need for need, of_call in matches[rule] if of_call)
         else:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import bisect
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 
@@ -25,9 +27,8 @@ class RuleError(ValueError):
         key: str | None = None,
     ) -> None:
         place = file if line is None else f"{file}:{line}"
-        super().__init__(
-            ": ".join([place, *([f"rule {rule!r}"] if rule else []), *([key] if key else []), message])
-        )
+        named = [f"rule {rule!r}"] if rule else []
+        super().__init__(": ".join([place, *named, *([key] if key else []), message]))
         self.file = file
         self.line = line
         self.rule = rule
@@ -36,22 +37,40 @@ class RuleError(ValueError):
         self.others: tuple[RuleError, ...] = ()
 
 
-def line_of(text: str, path: Sequence[str | int]) -> int | None:
-    """The line (from 1) on which what `path` names begins in the TOML `text`; of its nearest parent, if it is absent.
+class Misuse(ValueError):
+    """Something is wrong at `key` of a rule that is being compiled."""
 
-    tomllib keeps no positions. But a TOML text may be cut after any statement, and only there, so the statement that
-    brings `path` in is found by bisection over the beginnings of the text.
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+@contextmanager
+def at(key: str) -> Iterator[None]:
+    """Turns a ValueError from the block into a Misuse of `key`; a Misuse from within gets `key` in front."""
+    try:
+        yield
+    except Misuse as error:
+        raise Misuse(f"{key}.{error.key}", str(error))
+    except ValueError as error:
+        raise Misuse(key, str(error))
+
+
+def line_of(text: str, path: Sequence[str | int]) -> int | None:
+    """The line (from 1) on which what `path` names begins in the TOML `text`, or else its nearest parent.
+
+    tomllib keeps no positions. But a TOML text may be cut after any statement, and only there, so the
+    statement that brings `path` in is found by bisection over the beginnings of the text.
     """
     lines = text.split("\n")
 
-    def present(count: int, path: Sequence[str | int]) -> bool:
+    def present(path: Sequence[str | int], count: int) -> bool:
         beginnings = (_parse(lines[:n]) for n in range(count, len(lines) + 1))
         return _holds(next((whole for whole in beginnings if whole is not None), None), path)
 
     for length in range(len(path), 0, -1):
-        part = path[:length]
-        if present(len(lines), part):
-            return bisect.bisect_left(range(len(lines) + 1), True, key=lambda count: present(count, part))  # noqa: B023
+        if present(path[:length], len(lines)):
+            return bisect.bisect_left(range(len(lines) + 1), True, key=partial(present, path[:length]))
     return None
 
 

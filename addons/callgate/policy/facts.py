@@ -34,15 +34,15 @@ class Facts:
 
 
 def claim_texts(identity: Identity, name: str) -> tuple[str, ...] | None:
-    """The claim `name` as texts (a list gives one each); None if it is absent or is nothing that rules can compare."""
+    """The claim `name` as texts (a list gives one each); None if it is absent or cannot be compared."""
     if name in IDENTITY_NAMES:
         return (getattr(identity, name),)
     value = identity.claims.get(name)
     if isinstance(value, str):
         return (value,)
-    listed = value if isinstance(value, list | tuple) else [value]
-    texts = tuple(text for item in listed if (text := _text(item)) is not None)
-    return texts if len(texts) == len(listed) else None
+    items = value if isinstance(value, list | tuple) else [value]
+    texts = tuple(text for item in items if (text := _text(item)) is not None)
+    return texts if len(texts) == len(items) else None
 
 
 def claim_literal(identity: Identity, name: str) -> str | None:
@@ -60,31 +60,18 @@ def _text(value: object) -> str | None:
     return None
 
 
-IDENTITY_DEFAULTS: Mapping[str, Any] = {
-    "issuer": "",
-    "issuer_url": "",
-    "subject": "",
-    "principal_id": "",
-    "session": "none",
-    "expires_at": float("inf"),
-    "token_id": "none",
-}
-
-
 def identity_of(principal: Mapping[str, Any]) -> Identity:
-    """An identity for trying rules out: its names and claims in one flat table, as in a rule's `principal`.
+    """An identity for trying rules out, from names and claims in one flat table, as in a rule's `principal`.
 
-    Claims may also stand in a table `claims`. Nothing about it has been verified.
+    Claims may also stand in a table `claims`. Nothing about it has been verified. Raises ValueError.
     """
-    given = dict(principal)
-    claims = given.pop("claims", {})
+    claims = principal.get("claims", {})
     if not isinstance(claims, Mapping):
         raise ValueError("claims is a table of claim names and values")
-    fields = {name: given.pop(name) for name in IDENTITY_NAMES if name in given}
-    for name, value in fields.items():
-        if not isinstance(value, str):
-            raise ValueError(f"{name} is a text")
-    merged = {**claims, **given}
-    fields.setdefault("subject", str(merged.get("sub", "")))
-    fields.setdefault("principal_id", ":".join(filter(None, (fields.get("issuer"), fields["subject"]))))
-    return Identity(**{**IDENTITY_DEFAULTS, **fields}, claims=merged)
+    claims = {**claims, **{name: value for name, value in principal.items() if name != "claims"}}
+    names = {"issuer": "", "issuer_url": "", "subject": claims.get("sub", "")}
+    names |= {name: claims.pop(name) for name in IDENTITY_NAMES if name in claims}
+    if not all(isinstance(value, str) for value in names.values()):
+        raise ValueError(f"{', '.join(names)} are texts")
+    names.setdefault("principal_id", f"{names['issuer']}:{names['subject']}")
+    return Identity(session="", expires_at=float("inf"), token_id="", claims=claims, **names)

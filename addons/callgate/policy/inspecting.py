@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from callgate.policy.glob import Glob
+from callgate.policy.rule import Rule
 from callgate.policy.ruleset import RuleSet
 
 
 def inspects(rules: RuleSet, host: str) -> bool:
     """Does some rule judge `http:` calls to `host`, so that its TLS must be opened?"""
-    urls = (f"https://{host}/*", f"https://{host}:*")
-    return any(
-        rule.resources is None
-        or any(glob is None or glob.intersects(url) for glob in rule.resources for url in urls)
-        for rule in rules.rules
-        if any(name.intersects("http:*") for name in rule.names_outside)
-    )
+    return any(_asks_for(rule, f"https://{host}/*") for rule in rules.rules)
+
+
+def _asks_for(rule: Rule, urls: str) -> bool:
+    if not any(name.intersects("http:*") for name in rule.names_outside):
+        return False
+    # Whatever a claim may hold: a variable in a resource is taken for a `*`.
+    return rule.resources is None or any(Glob(p.with_any_claim).intersects(urls) for p in rule.resources)

@@ -1,8 +1,9 @@
 """JSONPath over a call's parameters.
 
-The syntax is jsonpath-ng's (`jsonpath_ng.ext`), whose parser reads it; the walk is our own, because a rule must not
-miss a match that hostile or unusual parameters hide: it takes exact numbers (Decimal) and any mapping, has a bound on
-its work, and knows only what cannot run away or fail silently (no regular expressions, arithmetic, sorting or parents).
+The syntax is jsonpath-ng's (`jsonpath_ng.ext`), whose parser reads it. The walk is our own, because a rule
+must not miss a match that hostile or unusual parameters hide: it takes exact numbers (Decimal) and any
+mapping, has a bound on its work, and knows only what cannot run away or fail silently (no regular
+expressions, arithmetic, sorting or parents).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 import jsonpath_ng
 from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext import filter as filters
-from jsonpath_ng.ext import parse as parse_jsonpath
+from jsonpath_ng.ext.parser import parse as parse_jsonpath
 
 MAX_STEPS = 200_000
 """Values that one search may touch."""
@@ -194,7 +195,8 @@ def _test(node: Any) -> _Test:
     raise ValueError(f"{node} cannot be used in a filter")
 
 
-_ORDER: dict[str, Callable[[Any, Any], bool]] = {
+_Order = Callable[[Any, Any], bool]
+_ORDER: dict[str, _Order] = {
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
@@ -214,12 +216,12 @@ def _comparison(node: Any) -> _Test:
     if isinstance(node.value, jsonpath_ng.JSONPath):
         other = _compile(node.value)
     else:
-        literal = node.value
+        literal = exact(node.value)
 
         def other(value: Any, walk: _Walk) -> Iterator[Any]:
             return iter((literal,))
 
-    negated = node.op == "!="
+    negated: bool = node.op == "!="
     order = _ORDER.get(node.op)
 
     def test(value: Any, walk: _Walk) -> bool:
@@ -246,7 +248,12 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float | decimal.Decimal) and not isinstance(value, bool)
 
 
-def _ordered(order: Callable[[Any, Any], bool], left: Any, right: Any) -> bool:
-    if is_number(left) and is_number(right) or isinstance(left, str) and isinstance(right, str):
-        return bool(order(left, right))
+def exact(number: Any) -> Any:
+    """A float as it was written, so that 0.1 equals the exact number in a request; all else as it is."""
+    return decimal.Decimal(repr(number)) if isinstance(number, float) else number
+
+
+def _ordered(order: _Order, left: Any, right: Any) -> bool:
+    if (is_number(left) and is_number(right)) or (isinstance(left, str) and isinstance(right, str)):
+        return order(left, right)
     return order in (operator.le, operator.ge) and same(left, right)

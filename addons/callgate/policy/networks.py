@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def network(text: object) -> Network:
-    """The network (or single address) that `text` names; an IPv4 address written as IPv6 is IPv4. Raises ValueError."""
+    """The network or single address that `text` names, with IPv4 inside IPv6 as IPv4. Raises ValueError."""
     if not isinstance(text, str):
         raise ValueError(f"{text!r} is no network")
     read = ipaddress.ip_network(text, strict=False)
@@ -18,8 +18,17 @@ def network(text: object) -> Network:
     return read
 
 
-def networks(texts: Iterable[str]) -> list[Network]:
+def networks(texts: Sequence[str]) -> list[Network]:
     """All of `texts`. Raises ValueError for one that is no network or has bits beyond its prefix."""
     for text in texts:
         ipaddress.ip_network(text)
     return [network(text) for text in texts]
+
+
+def inside(asked: Network, allowed: Sequence[Network]) -> bool:
+    """Does one of `allowed` contain all of `asked`?"""
+    return any(
+        asked.subnet_of(net)  # type: ignore[arg-type]  # the versions are equal
+        for net in allowed
+        if asked.version == net.version
+    )
