@@ -134,9 +134,10 @@ class Authenticator:
             raise Refusal("session-capped", "The session has reached its longest life.")
         return self._answer(await self._store.renew(session, verified))
 
-    async def end(self, handle: str) -> None:
+    async def close_session(self, handle: str, *, source_ip: str) -> None:
         """Close the session of `handle`: its job is done. Raises Refusal as `renew` does."""
         session = self._session(handle)
+        await self._check_place(session, source_ip)
         await self._store.end(session, "closed", by=session.identity.principal_id)
 
     async def revoke(self, session_id: str, by: str) -> dict[str, Any]:

@@ -80,14 +80,13 @@ class SessionStore:
 
     async def renew(self, session: Session, verified: Verified) -> Session:
         """Extend an open session with a fresh token. Raises Refusal if it ended meanwhile."""
+        session = self._open_still(session)
         renewed = session.renewed(verified, self._clock())
         try:
             await self._journal.append(renewed.record("session.renewed", f"renewed-{renewed.renewals}"))
         except StepTaken:
             raise Refusal("session-busy", "The session is being renewed already.", status=409) from None
-        current = self._sessions.get(session.id)
-        if current is None or current.state != "open":
-            raise Refusal("session-ended", "The session has ended.")
+        self._open_still(session)
         self._sessions[session.id] = renewed
         return renewed
 
@@ -118,6 +117,12 @@ class SessionStore:
             with contextlib.suppress(StepTaken):
                 await self._journal.append(moved)
         return True
+
+    def _open_still(self, session: Session) -> Session:
+        current = self._sessions.get(session.id)
+        if current is None or current.state != "open":
+            raise Refusal("session-ended", "The session has ended.")
+        return current
 
     def _keep(self, session: Session) -> None:
         self._sessions[session.id] = session
