@@ -2,6 +2,7 @@
 
 from callgate.approvals.approvers import Person, local_person, person_named
 from callgate.approvals.attempt import Attempt, Ticket
+from callgate.approvals.door import Door
 from callgate.approvals.holds import Holds
 from callgate.approvals.settings import ApprovalSettings, Approver
 
@@ -9,6 +10,7 @@ __all__ = [
     "ApprovalSettings",
     "Approver",
     "Attempt",
+    "Door",
     "Holds",
     "Person",
     "Ticket",

@@ -1,4 +1,4 @@
-"""What an attempt is told that does not pass. The texts are read by people, in the log of a job that failed."""
+"""What an attempt is told that does not pass, for people who read the log of a job that failed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def closed(hold: Hold) -> Refusal:
         case "denied":
             return Refusal("hold-denied", f"{hold.id} was denied by {hold.by}{why}")
         case "used":
-            told = f"{hold.id} was used by an earlier attempt of this call ({hold.used_by}), which may have executed."
+            told = f"{hold.id} was used by an earlier attempt of this call: see {hold.used_by}."
             return Refusal("hold-used", told)
         case "revoked":
             return Refusal("hold-revoked", f"The approval of {hold.id} was revoked by {hold.by}{why}")

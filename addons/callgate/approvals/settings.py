@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from callgate.duration import Duration
+from callgate.identity import IdentitySettings, IssuerSettings
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\s:/]+$")]
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -58,6 +59,8 @@ class ApprovalSettings(BaseModel):
         "preferred_username",
     )
     pending_per_principal: int = Field(default=1000, ge=1)
+    oidc: IssuerSettings | None = None
+    oidc_claim: str = "sub"
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -74,4 +77,12 @@ class ApprovalSettings(BaseModel):
                 if value in owners:
                     raise ValueError(f"approvers.{name}.{field}: {owners[value]!r} has the same one")
                 owners[value] = name
+        if self.oidc and self.oidc_claim not in {"sub", *self.oidc.claims}:
+            raise ValueError(f"oidc_claim: oidc.claims does not have {self.oidc_claim!r}")
         return self
+
+    def check_apart(self, identity: IdentitySettings) -> None:
+        """Raises ValueError if a runner's token would be one that approvers can use."""
+        for issuer in identity.issuers:
+            if self.oidc and (issuer.url, issuer.audience) == (self.oidc.url, self.oidc.audience):
+                raise ValueError(f"oidc: issuer {issuer.name!r} of runners has the same url and audience")
