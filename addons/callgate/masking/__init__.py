@@ -1,0 +1,14 @@
+"""Masked responses, and parameters that may be stored: pure functions over calls and responses."""
+
+from callgate.masking.eventstream import StreamMasker
+from callgate.masking.redact import redact_parameters
+from callgate.masking.respond import MaskedResponse, mask_json, mask_response, stream_masker
+
+__all__ = [
+    "MaskedResponse",
+    "StreamMasker",
+    "mask_json",
+    "mask_response",
+    "redact_parameters",
+    "stream_masker",
+]

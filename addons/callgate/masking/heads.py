@@ -1,0 +1,66 @@
+"""Response headers masked: members of the output that REST protocols put there, and patterns in any of
+them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+
+from botocore.model import ListShape, MapShape, Shape
+
+from callgate.masking.places import Place
+from callgate.masking.scalars import Scalars, Trail
+
+Headers = tuple[tuple[str, str], ...]
+
+
+def mask_headers(
+    headers: Headers, root: Place, members: Iterable[tuple[str, Shape]], scalars: Scalars
+) -> Headers:
+    """`headers` with the header members among `members`, those of the output whose place is `root`,
+    masked."""
+    kept: list[tuple[str, str] | None] = list(headers)
+    for name, shape in members:
+        location = shape.serialization.get("location")
+        if location not in ("header", "headers"):
+            continue
+        wire = shape.serialization.get("name", "" if location == "headers" else name).lower()
+        place = root.modelled(name, shape)
+        for index, header in enumerate(kept):
+            if header is None:
+                continue
+            key = header[0].lower()
+            if location == "header" and key == wire:
+                kept[index] = _masked(header, place, scalars, (None, root, name))
+            elif location == "headers" and isinstance(shape, MapShape) and key.startswith(wire):
+                whole = place.way is not None and place.way.how is not None
+                entry = place if whole else place.member(header[0][len(wire) :])
+                kept[index] = _masked(header, entry, scalars, (None, root, name))
+    return tuple(_searched(header, root, scalars) for header in kept if header is not None)
+
+
+def _masked(header: tuple[str, str], place: Place, scalars: Scalars, trail: Trail) -> tuple[str, str] | None:
+    """`header` as `place` says; None if it goes. A list in a header is masked as one value."""
+    if isinstance(place.shape, ListShape):
+        place = place.item(0)
+    if place.drops or (place.kind == "map" and place.way is not None and place.way.how is not None):
+        scalars.note(trail)
+        return None
+    if place.shape is not None and place.shape.serialization.get("jsonvalue"):
+        if place.way is None or (place.way.how is None and not place.way.inside):
+            return header
+        new: str | None = base64.b64encode(b'"***"').decode()
+    else:
+        new = scalars.text(header[1], place)
+    if new is None:
+        return header
+    scalars.note(trail)
+    return header[0], new
+
+
+def _searched(header: tuple[str, str], root: Place, scalars: Scalars) -> tuple[str, str]:
+    """`header` without what patterns find in it."""
+    new = scalars.searched(header[1], root.plan.detect)
+    if new != header[1]:
+        scalars.masked.add(f"header {header[0].lower()}")
+    return header[0], new

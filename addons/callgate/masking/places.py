@@ -1,0 +1,231 @@
+"""Where masks fall in the output of one operation: paths, sensitive members and patterns laid over the model.
+
+A `Place` is one kind of position in a document (a shape, and how far each path has come there). Places are
+made when a document first gets to them and are kept, so that walking a body costs look-ups only. A document
+may hold more than the model knows: names that no model confirms are compared without regard to case, as some
+parsers do.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from botocore.model import ListShape, MapShape, Shape, StructureShape
+
+from callgate.decision import Mask
+from callgate.masking.paths import Path, compile_path
+from callgate.masking.ways import Way, combine
+
+States = tuple[frozenset[int], ...]
+WireName = Callable[[str, Shape], str]
+IsSecret = Callable[[Shape, str, Shape], bool]
+"""(what holds it, name of the member, its shape) -> whether it is sensitive."""
+
+IN_HEAD: Final = frozenset({"header", "headers", "statusCode"})
+KEPT: Final = 512
+"""How many names of one place are remembered: maps have any number of them."""
+
+
+class Plan:
+    """Masks over documents of one kind: an output, an error, an event, or JSON without a model.
+
+    `wire_name` tells a member's name on the wire from its modelled name and shape. ValueError for a path that
+    is none.
+    """
+
+    def __init__(self, masks: Iterable[Mask], wire_name: WireName, is_secret: IsSecret | None = None) -> None:
+        masks = tuple(masks)
+        pairs = [(mask, compile_path(text)) for mask in masks for text in mask.paths]
+        self.wire_name = wire_name
+        self.masks: tuple[Mask, ...] = tuple(mask for mask, _ in pairs)
+        self.paths: tuple[Path, ...] = tuple(path for _, path in pairs)
+        self.sensitive: tuple[Mask, ...] = tuple(mask for mask in masks if mask.sensitive)
+        self.detect: tuple[str, ...] = tuple(sorted({name for mask in masks for name in mask.detect}))
+        self._is_secret = is_secret
+        self._places: dict[Any, Place] = {}
+
+    def root(self, shape: Shape | None) -> Place:
+        """The place of the whole document."""
+        return self.place(shape, tuple(path.start() for path in self.paths), ())
+
+    def secret(self, parent: Shape | None, name: str, shape: Shape | None) -> tuple[Mask, ...]:
+        """The masks that fall on a member because it is sensitive."""
+        if not self.sensitive or self._is_secret is None or parent is None or shape is None:
+            return ()
+        return self.sensitive if self._is_secret(parent, name, shape) else ()
+
+    def place(self, shape: Shape | None, states: States, fallen: tuple[Mask, ...]) -> Place:
+        """The place of `shape` at `states`, where the masks `fallen` fell on it or on what holds it."""
+        traits = repr(sorted(shape.serialization.items())) if shape is not None else ""
+        key = (shape.name if shape is not None else None, traits, states, fallen)
+        place = self._places.get(key)
+        if place is None:
+            reached = zip(self.masks, self.paths, states, strict=True)
+            fallen = (*fallen, *(mask for mask, path, at in reached if path.ends(at)))
+            place = self._places[key] = Place(self, shape, states, tuple(dict.fromkeys(fallen)))
+        return place
+
+
+def no_value() -> Any:
+    """Stands for a value that no filter asks for."""
+    raise AssertionError("a filter was asked without a value")
+
+
+@dataclass(eq=False)
+class Place:
+    """One kind of position: which masks fell on it, and which places come below.
+
+    Masks that fall on structures and lists of the model fall on what these hold instead, so that required
+    members and unions stay whole. Maps and documents, whose very keys are data, are masked as one value.
+    """
+
+    plan: Plan = field(repr=False)
+    shape: Shape | None
+    states: States
+    masks: tuple[Mask, ...]
+    _children: dict[str, Place] = field(default_factory=dict, repr=False)
+    _item: Place | None = field(default=None, repr=False)
+
+    @functools.cached_property
+    def way(self) -> Way | None:
+        """How a value here is masked; None where it stays."""
+        return combine(self.masks, self.plan.detect)
+
+    @functools.cached_property
+    def drops(self) -> bool:
+        """Whether the value goes, if what holds it can spare it."""
+        return self.way is not None and self.way.how == "drop"
+
+    @functools.cached_property
+    def kind(self) -> str:
+        """The type of the shape; `document` where anything may stand, `union` for tagged unions."""
+        match self.shape:
+            case None:
+                return "document"
+            case StructureShape():
+                if self.shape.is_document_type:
+                    return "document"
+                return "union" if self.shape.is_tagged_union else "structure"
+            case _:
+                return str(self.shape.type_name)
+
+    @functools.cached_property
+    def holds(self) -> bool:
+        """Whether masks here fall on what the value holds."""
+        return self.kind in ("structure", "union", "list")
+
+    @functools.cached_property
+    def dead(self) -> bool:
+        """Whether nothing can be masked here or below, whatever the document holds."""
+        return not (self.masks or any(self.states) or self.plan.sensitive or self.plan.detect)
+
+    @functools.cached_property
+    def wants_values(self) -> bool:
+        """Whether a filter must see the children."""
+        return any(path.wants_value(at) for path, at in zip(self.plan.paths, self.states, strict=True))
+
+    @functools.cached_property
+    def by_index(self) -> bool:
+        """Whether the items of a list differ."""
+        reached = zip(self.plan.paths, self.states, strict=True)
+        return self.wants_values or any(path.by_index(at) for path, at in reached)
+
+    @functools.cached_property
+    def members(self) -> dict[str, tuple[str, Shape]]:
+        """Wire name -> (modelled name, shape) of the members that stand in a body."""
+        if not isinstance(self.shape, StructureShape) or self.kind == "document":
+            return {}
+        return {
+            self.plan.wire_name(name, shape): (name, shape)
+            for name, shape in self.shape.members.items()
+            if shape.serialization.get("location") not in IN_HEAD
+            and not shape.serialization.get("eventheader")
+        }
+
+    @functools.cached_property
+    def names(self) -> frozenset[str] | None:
+        """The wire names, case-folded, of scalars that may be masked here; None if any name may be."""
+        if self.wants_values or self._stranger().way is not None:
+            return None
+        reached = zip(self.plan.paths, self.states, strict=True)
+        named = {name.casefold() for path, at in reached for name in path.next_names(at)}
+        masked = (wire for wire, (name, shape) in self.members.items() if self.modelled(name, shape).way)
+        return frozenset({*named, *(wire.casefold() for wire in masked)})
+
+    def member(self, key: str, value: Callable[[], Any] = no_value) -> Place:
+        """The place of the member or map entry that the wire calls `key`; `value` gives its modelled
+        value."""
+        known = self._children.get(key)
+        if known is not None:
+            return known
+        if isinstance(self.shape, MapShape):
+            place = self.modelled(key, self.shape.value, value)
+        else:
+            name, shape = self.resolve(key)
+            place = self.modelled(name, shape, value) if shape else self._stranger(name, value)
+        if not self.wants_values and len(self._children) < KEPT:
+            self._children[key] = place
+        return place
+
+    def resolve(self, key: str) -> tuple[str, Shape | None]:
+        """The modelled name and shape of what the wire calls `key`; the name itself and None if no model
+        knows it."""
+        known = self.members.get(key) or self._folded.get(key.casefold())
+        return known if known is not None else (key, None)
+
+    def modelled(self, name: str, shape: Shape | None, value: Callable[[], Any] = no_value) -> Place:
+        """The place of the member that the model calls `name`."""
+        states = self._move(lambda path, at: path.to_member(at, name, True, value))
+        return self.plan.place(shape, states, (*self.masks, *self.plan.secret(self.shape, name, shape)))
+
+    def item(self, index: int, value: Callable[[], Any] = no_value) -> Place:
+        """The place of item `index` of a list."""
+        if self._item is not None:
+            return self._item
+        shape = self.shape.member if isinstance(self.shape, ListShape) else None
+        states = self._move(lambda path, at: path.to_item(at, index, value))
+        place = self.plan.place(shape, states, (*self.masks, *self.plan.secret(self.shape, "member", shape)))
+        if not self.by_index:
+            self._item = place
+        return place
+
+    def shape_below(self, key: str | None) -> Shape | None:
+        """The shape of the member or entry that the wire calls `key`, or of an item (None)."""
+        match self.shape:
+            case ListShape() if key is None:
+                return self.shape.member
+            case MapShape():
+                return self.shape.value
+        return None if key is None else self.resolve(key)[1]
+
+    def label(self, key: str) -> str:
+        """The step below here as people read it: `.Name`, `[*]` for items and entries, whose keys may be
+        data."""
+        name, shape = self.resolve(key)
+        reached = zip(self.plan.paths, self.states, strict=True)
+        if shape is not None or any(name in path.next_names(at) for path, at in reached):
+            return f".{name}"
+        return "[*]" if self.kind in ("list", "map") or not key else ".*"
+
+    def unmodelled(self) -> Place:
+        """The same position where the document is not what the model says."""
+        return self if self.shape is None else self.plan.place(None, self.states, self.masks)
+
+    @functools.cached_property
+    def _folded(self) -> dict[str, tuple[str, Shape]]:
+        return {wire.casefold(): member for wire, member in self.members.items()}
+
+    def _stranger(self, name: str = "\0", value: Callable[[], Any] = no_value) -> Place:
+        if isinstance(self.shape, MapShape):
+            return self.modelled(name, self.shape.value, value)
+        return self.plan.place(
+            None, self._move(lambda path, at: path.to_member(at, name, False, value)), self.masks
+        )
+
+    def _move(self, step: Callable[[Path, frozenset[int]], frozenset[int]]) -> States:
+        return tuple(
+            step(path, at) if at else at for path, at in zip(self.plan.paths, self.states, strict=True)
+        )

@@ -1,0 +1,258 @@
+"""A whole response masked, whatever protocol it speaks: every masked member arrives masked, or nothing
+arrives.
+
+In: the masks that the decision puts on the call, the call, the response as it came. Out: the response to send
+on and the paths that were masked in it. A response in which nothing was masked is returned as it came, byte
+for byte. Refusal (502, `mask-…`) for whatever cannot be read whole and without doubt. Pure: no clock, disk or
+network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from botocore.model import Shape, StructureShape
+
+from callgate.call import Call, HttpResponse, Refusal
+from callgate.decision import Mask
+from callgate.masking import cbor_spans, checksums, json_spans, xml_spans
+from callgate.masking.coding import decode
+from callgate.masking.edits import unreadable
+from callgate.masking.errors import error_code
+from callgate.masking.eventstream import StreamMasker
+from callgate.masking.heads import Headers, mask_headers
+from callgate.masking.models import service_model
+from callgate.masking.places import Place, Plan, WireName
+from callgate.masking.scalars import Scalars
+from callgate.masking.sensitive import is_secret
+
+LIMIT: Final = 4_000_000
+EVENT_STREAM: Final = "application/vnd.amazon.eventstream"
+WITHOUT_BODY: Final = frozenset({204, 205, 304})
+CHARSET: Final = re.compile(r"charset\s*=\s*\"?([^\";\s]+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedResponse:
+    """The response to send on, and the paths (of the modelled output) that were masked in it."""
+
+    response: HttpResponse
+    masked: tuple[str, ...]
+
+
+def mask_response(
+    masks: Sequence[Mask],
+    call: Call,
+    response: HttpResponse,
+    *,
+    method: str,
+    key: bytes,
+    limit: int = LIMIT,
+) -> MaskedResponse:
+    """`response` to `call` with `masks` put on.
+
+    `method` is the request's, `key` the deployment's for keyed hashes, `limit` the most bytes that the body
+    may hold, as sent and decoded.
+    """
+    if not masks:
+        return MaskedResponse(response, ())
+    with _only_refusals():
+        answer = _Answer(tuple(masks), call, response.status, response.headers, key, limit)
+        return answer.whole(response, bare=method == "HEAD")
+
+
+def stream_masker(
+    masks: Sequence[Mask],
+    call: Call,
+    status: int,
+    headers: Headers,
+    *,
+    key: bytes,
+    limit: int = LIMIT,
+) -> StreamMasker | None:
+    """What masks the event stream that starts with this head; None if the response is not one.
+
+    Refusal (502) for streams that cannot be masked. `limit` bounds one message.
+    """
+    if not masks:
+        return None
+    with _only_refusals():
+        answer = _Answer(tuple(masks), call, status, headers, key, limit)
+        return answer.stream() if answer.streams else None
+
+
+def mask_json(masks: Sequence[Mask], body: bytes, *, key: bytes) -> tuple[bytes, tuple[str, ...]]:
+    """JSON of an inspected host outside AWS with `masks` put on, and the paths that were masked in it."""
+    with _only_refusals():
+        scalars = Scalars(key, json_spans.mask_inside(key))
+        new = json_spans.mask_text(_text(body), _unmodelled(tuple(masks)), scalars)
+        return new.encode(), tuple(sorted(scalars.masked))
+
+
+@contextlib.contextmanager
+def _only_refusals() -> Iterator[None]:
+    """A path that is none, a number that is too long to read: whatever it is, the response is not passed
+    on."""
+    try:
+        yield
+    except ValueError:
+        raise Refusal("mask-unsupported", "a mask of this response cannot be put on", status=502) from None
+
+
+class _Answer:
+    """The answer to one call, as far as its head tells, and how its parts are masked."""
+
+    def __init__(
+        self, masks: tuple[Mask, ...], call: Call, status: int, headers: Headers, key: bytes, limit: int
+    ) -> None:
+        self.masks = masks
+        self.call = call
+        self.status = status
+        self.headers = headers
+        self.limit = limit
+        self.scalars = Scalars(key, json_spans.mask_inside(key))
+        kinds = [
+            value.split(";")[0].strip().lower() for name, value in headers if name.lower() == "content-type"
+        ]
+        operation = service_model(call.service).operation_model(call.operation)
+        self.streams = status < 300 and operation.has_event_stream_output
+        if EVENT_STREAM in kinds and not self.streams:
+            raise unreadable("an event stream where the model has none", "mask-stream")
+        if kinds != [EVENT_STREAM] and (self.streams or "text/event-stream" in kinds):
+            raise unreadable("a stream that is not AWS's event stream", "mask-stream")
+
+    def stream(self) -> StreamMasker:
+        """The masker of an event stream."""
+        if any(name.lower() == "content-encoding" for name, _ in self.headers):
+            raise unreadable("an event stream with a content coding", "mask-coding")
+        root = self.place(None)
+        assert isinstance(root.shape, StructureShape)
+        name = root.shape.event_stream_name
+        stream = root.modelled(name, root.shape.members[name])
+        return StreamMasker(root, stream, self.document, self.scalars, self.limit, self.head(root))
+
+    def whole(self, response: HttpResponse, *, bare: bool) -> MaskedResponse:
+        """The masked response. `bare`: it has no body, whatever its head says."""
+        body = b""
+        if not (bare or self.status in WITHOUT_BODY or self.status < 200):
+            body = _decoded(response, self.limit)
+        if self.streams:
+            masker = self.stream()
+            new, headers, blob = masker.feed(body) + masker.finish(), masker.headers, False
+        else:
+            root = self.place(error_code(self.call.protocol, response, body) if self.status >= 300 else None)
+            headers, part = self.head(root), _body_place(root)
+            blob = part.shape is not None and part.kind in ("blob", "string")
+            new = self.body(body, root, part) if body else body
+        if new == body:
+            new = response.body
+        else:
+            headers = checksums.put_right(headers, new, blob=blob)
+        return MaskedResponse(HttpResponse(self.status, headers, new), tuple(sorted(self.scalars.masked)))
+
+    def place(self, code: str | None) -> Place:
+        """The place of the output, or of the error `code`."""
+        return _root(self.masks, self.call.service, self.call.operation, self.call.protocol, code)
+
+    def head(self, root: Place) -> Headers:
+        """The headers, masked."""
+        in_head = isinstance(root.shape, StructureShape) and self.call.protocol.startswith("rest")
+        members = root.shape.members.items() if in_head and isinstance(root.shape, StructureShape) else ()
+        return mask_headers(self.headers, root, members, self.scalars)
+
+    def body(self, body: bytes, root: Place, part: Place) -> bytes:
+        """The body, which holds `part` of the output `root`, masked."""
+        if part.shape is not None and part.kind in ("blob", "string"):
+            return self.payload(body, root, part)
+        return self.document(body, part)
+
+    def payload(self, body: bytes, root: Place, part: Place) -> bytes:
+        """A body that is itself one blob or string."""
+        if part.way is None:
+            return body
+        if self.status == 206:
+            raise unreadable("a part of a masked body cannot be masked", "mask-partial")
+        new = self.scalars.blob(body, part.way)
+        if new != body and root.shape is not None:
+            self.scalars.note((None, root, root.shape.serialization["payload"]))
+        return new
+
+    def document(self, body: bytes, place: Place) -> bytes:
+        """A body, or the payload of an event, that is a document of the protocol."""
+        protocol = self.call.protocol
+        if protocol in ("json", "rest-json"):
+            return json_spans.mask_text(_text(body), place, self.scalars).encode()
+        if protocol == "smithy-rpc-v2-cbor":
+            return cbor_spans.mask_cbor(body, place, self.scalars)
+        if self.status >= 300:
+            return xml_spans.mask_error(body, place, self.scalars)
+        wrapper = place.shape.serialization.get("resultWrapper") if place.shape is not None else None
+        return xml_spans.mask_output(body, place, self.scalars, wrapper)
+
+
+@functools.lru_cache(maxsize=1024)
+def _root(masks: tuple[Mask, ...], service: str, operation: str, protocol: str, code: str | None) -> Place:
+    """The place of the whole output of an operation, or of the error `code`."""
+    if protocol not in WIRE_NAMES:
+        raise unreadable("the call's protocol is not one that can be masked", "mask-unsupported")
+    model = service_model(service)
+    shape: Shape | None = model.operation_model(operation).output_shape
+    if code is not None:
+        shape = model.shape_for_error_code(code)
+    return Plan(masks, WIRE_NAMES[protocol], is_secret(service, operation)).root(shape)
+
+
+@functools.lru_cache(maxsize=256)
+def _unmodelled(masks: tuple[Mask, ...]) -> Place:
+    return Plan(masks, _modelled_name).root(None)
+
+
+def _body_place(root: Place) -> Place:
+    """The place of what the body holds: the output, or the one member that the model puts there."""
+    shape = root.shape
+    if isinstance(shape, StructureShape) and "payload" in shape.serialization:
+        name = shape.serialization["payload"]
+        return root.modelled(name, shape.members[name])
+    return root
+
+
+def _decoded(response: HttpResponse, limit: int) -> bytes:
+    """The body without its coding, if it is all there and in UTF-8 as far as the head says."""
+    lengths = set(response.values("content-length"))
+    if lengths and lengths != {str(len(response.body))}:
+        raise unreadable("the body is not as long as its head says", "mask-truncated")
+    for value in response.values("content-type"):
+        charset = CHARSET.search(value)
+        if charset and charset[1].lower() not in ("utf-8", "us-ascii"):
+            raise unreadable("the body is in another charset than UTF-8")
+    return decode(response.body, response.values("content-encoding"), limit)
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        raise unreadable("the body is not UTF-8") from None
+
+
+def _modelled_name(name: str, shape: Shape) -> str:
+    return name
+
+
+def _json_name(name: str, shape: Shape) -> str:
+    return str(shape.serialization.get("name", name))
+
+
+WIRE_NAMES: Final[dict[str, WireName]] = {
+    "json": _json_name,
+    "rest-json": _json_name,
+    "rest-xml": xml_spans.wire_name,
+    "query": xml_spans.wire_name,
+    "ec2": xml_spans.wire_name,
+    "smithy-rpc-v2-cbor": _modelled_name,
+}
