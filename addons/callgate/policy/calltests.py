@@ -17,7 +17,7 @@ from callgate.policy.words import AUTHS, SIGNED, Match, first_moment, last_momen
 
 CallTest = Callable[[Facts], Truth]
 
-USUAL_AUTHS = frozenset({"sigv4", "bearer", "unsigned"})
+USUAL_AUTHS = frozenset({"sigv4", "bearer", "basic", "unsigned"})
 """How a call may be authenticated without the rule that permits it saying so."""
 
 

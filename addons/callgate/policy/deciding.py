@@ -89,7 +89,7 @@ def _match(rules: RuleSet, facts: Facts) -> dict[Rule, list[tuple[Need, Truth]]]
     asked: dict[Rule, Truth] = {}
     matches: dict[Rule, list[tuple[Need, Truth]]] = {}
     for need in facts.call.needs:
-        for rule in rules.concerning(need):
+        for rule in rules.index.candidates(need, facts.identity):
             if rule in asked:
                 of_call = asked[rule]
             else:

@@ -14,18 +14,17 @@ from callgate.policy.ruleset import RuleSet
 
 
 def explain(rules: RuleSet, identity: Identity, call: Call, moment: Moment) -> dict[str, Any]:
-    """The decision's summary as plain JSON, and in `near` the rules that name what is asked for and do not match.
+    """The decision's summary as plain JSON, and in `near` the rules that name what is asked and do not match.
 
-    Each of them has its id, its effect and `failed`: the keys that did not hold for the need that came nearest
-    (an allow fails on what is not known, too).
+    Each of these has its id, its effect and `failed`: the keys that did not hold for the need that came
+    nearest (an allow fails on what is not known, too).
     """
     decision = decide(rules, identity, call, moment)
     facts = Facts(identity, call, moment)
-    concerned = {rule for need in call.needs for rule in rules.concerning(need)}
     near = [
         {"rule": rule.id, "effect": rule.effect, "failed": _failed(rule, facts)}
-        for rule in sorted(concerned, key=lambda rule: rule.id)
-        if rule.id not in decision.rules
+        for rule in rules.rules
+        if rule.id not in decision.rules and any(rule.concerns(need) for need in call.needs)
     ]
     return {**decision.summary(), "near": [] if decision.code == "rule-error" else near}
 

@@ -15,7 +15,7 @@ from callgate.policy import language
 from callgate.policy.calltests import CallTest, call_tests
 from callgate.policy.errors import at
 from callgate.policy.facts import Facts
-from callgate.policy.glob import Glob
+from callgate.policy.glob import Glob, is_literal
 from callgate.policy.jsonpath import Path
 from callgate.policy.logic import Truth
 from callgate.policy.needtests import NeedTest, need_tests
@@ -32,7 +32,8 @@ class Rule:
 
     `names` (globs in lower case, over actions or operations) decide whether a need is the rule's business at
     all, so they are indexed; `names_outside` are those that mean calls to hosts outside AWS. `claims` are the
-    claims that its texts name, `resources` its resources if there are any that it asks for.
+    claims that its texts name, `resources` its resources if there are any that it asks for. `pin` is a claim
+    that must have one of some exact values, if it is there at all.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Rule:
     need_tests: tuple[tuple[str, NeedTest], ...]
     claims: frozenset[str]
     resources: tuple[Pattern, ...] | None
+    pin: tuple[str, frozenset[str]] | None
     terms: HoldTerms | None
     mask: Mask | None
 
@@ -92,6 +94,7 @@ def compile_rule(rule: language.Rule, sets: Sets) -> Rule:
         need_tests=tuple(need_tests(rule, sets, claims)),
         claims=frozenset(claims),
         resources=_resources(rule, sets),
+        pin=_pin(rule, sets),
         terms=_terms(rule),
         mask=_mask(rule),
     )
@@ -111,6 +114,16 @@ def _resources(rule: language.Rule, sets: Sets) -> tuple[Pattern, ...] | None:
     if rule.resource is None or rule.resource.negated:
         return None
     return tuple(Pattern(word) for word in sets.expand(rule.resource.words))
+
+
+def _pin(rule: language.Rule, sets: Sets) -> tuple[str, frozenset[str]] | None:
+    pins = []
+    for name, match in (rule.principal or {}).items():
+        values = sets.expand(match.words)
+        if not match.negated and all(map(is_literal, values)):
+            pins.append((name == "issuer", name, frozenset(values)))
+    # An issuer is shared by many; any other claim tells callers apart better.
+    return min(pins, key=lambda pin: pin[:2])[1:] if pins else None
 
 
 def _terms(rule: language.Rule) -> HoldTerms | None:

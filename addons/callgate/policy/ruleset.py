@@ -11,17 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from callgate.call import Need
 from callgate.policy.calltests import CallTest, principal_test
 from callgate.policy.errors import Misuse, RuleError
 from callgate.policy.facts import Facts
+from callgate.policy.index import RuleIndex
 from callgate.policy.rule import Rule, compile_rule
 from callgate.policy.sets import Sets
 from callgate.policy.source import Source, parse_source, raise_all
 from callgate.policy.words import last_moment
-
-_REMEMBERED = 8192
-"""(action, operation) pairs whose rules are remembered; both come from AWS's models, so they are not many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +57,10 @@ class RuleSet:
     digest: str
     sources: tuple[Source, ...] = field(repr=False)
     sets: Sets = field(repr=False)
-    _index: dict[tuple[str, str], tuple[Rule, ...]] = field(default_factory=dict, repr=False)
+    index: RuleIndex = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.rules)
-
-    def concerning(self, need: Need) -> tuple[Rule, ...]:
-        """The rules whose actions or operations name `need`, in the order of their ids."""
-        key = (need.action, need.operation)
-        if (found := self._index.get(key)) is None:
-            found = tuple(rule for rule in self.rules if rule.concerns(need))
-            if len(self._index) >= _REMEMBERED:
-                self._index.clear()
-            self._index[key] = found
-        return found
 
 
 def load_rules(paths: Sequence[Path]) -> RuleSet:
@@ -116,7 +103,7 @@ def parse_rules(texts: Mapping[str, str]) -> RuleSet:
     exemptions = tuple(_exemptions(sources, sets, errors))
     observed = tuple(_observed(sources, sets, errors))
     raise_all(errors)
-    return RuleSet(rules, exemptions, observed, _digest(sources), tuple(sources), sets)
+    return RuleSet(rules, exemptions, observed, _digest(sources), tuple(sources), sets, RuleIndex(rules))
 
 
 def _sets(sources: Sequence[Source], errors: list[RuleError]) -> Sets:

@@ -17,7 +17,7 @@ from pydantic import Field, PlainValidator, StringConstraints, WithJsonSchema
 LEVELS = ("list", "read", "write", "tagging", "permissions-management")
 """IAM's access levels."""
 SIGNED = ("sigv4", "sigv4a", "sigv2")
-AUTHS = ("signed", *SIGNED, "presigned", "bearer", "unsigned", "anonymous")
+AUTHS = ("signed", *SIGNED, "presigned", "bearer", "basic", "unsigned", "anonymous")
 """What `auth` may name; `signed` is any signature in the Authorization header."""
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
