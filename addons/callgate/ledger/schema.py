@@ -33,6 +33,7 @@ CREATE TABLE entries (
   holdId TEXT AS (entry ->> '$.body.holdId'),
   requestID TEXT AS (entry ->> '$.body.requestID'),
   errorCode TEXT AS (entry ->> '$.body.errorCode'),
+  person TEXT AS (entry ->> '$.body.by'),
   verdict TEXT AS (CASE entry ->> '$.kind'
     WHEN 'call.refused' THEN iif(entry ->> '$.body.reason' = 'hold-pending', 'held', 'denied')
     WHEN 'call.intent' THEN iif(entry ->> '$.body.holdId' IS NULL, 'allowed', 'approved') END)
@@ -74,6 +75,7 @@ _INDEXES = {
     "calls_event": f"CREATE INDEX calls_event ON entries (eventName) WHERE {_CALL}",
     "calls_resource": f"CREATE INDEX calls_resource ON entries (resource) WHERE {_CALL}",
     "calls_hold": f"CREATE INDEX calls_hold ON entries (holdId) WHERE {_CALL} AND holdId IS NOT NULL",
+    "entries_person": f"CREATE INDEX entries_person ON entries (person) WHERE {_OTHER} AND person IS NOT NULL",
     "outcomes_request": "CREATE INDEX outcomes_request ON entries (requestID) WHERE requestID IS NOT NULL",
     "outcomes_error": "CREATE INDEX outcomes_error ON entries (errorCode) WHERE errorCode IS NOT NULL",
 }
@@ -136,6 +138,36 @@ CREATE VIEW sessions AS SELECT
       AND last.subject = opened.subject ORDER BY last.seq DESC LIMIT 1) AS state,
   opened.seq AS seq
 FROM entries AS opened WHERE opened.{_OTHER} AND opened.kind = 'session.opened'""",
+    "holds": f"""
+CREATE VIEW holds AS SELECT
+  opened.subject AS holdId,
+  opened.time AS openedTime,
+  opened.entry ->> '$.body.principalId' AS principalId,
+  opened.entry ->> '$.body.issuer' AS issuer,
+  opened.entry -> '$.body.asked' AS asked,
+  opened.entry -> '$.body.terms' AS terms,
+  opened.entry ->> '$.body.deadline' AS deadline,
+  last.entry ->> '$.body.state' AS state,
+  last.entry -> '$.body.approvals' AS approvals,
+  last.entry ->> '$.body.usedBy' AS usedBy,
+  last.time AS changedTime,
+  opened.seq AS seq
+FROM entries AS opened JOIN entries AS last
+  ON last.seq = (SELECT max(seq) FROM entries WHERE subject = opened.subject AND {_OTHER})
+WHERE opened.{_OTHER} AND opened.kind = 'hold.opened'""",
+    "approvals": f"""
+CREATE VIEW approvals AS SELECT
+  decided.subject AS holdId,
+  decided.time AS decidedTime,
+  decided.person AS person,
+  iif(decided.kind = 'hold.denied', 'denied', 'approved') AS verdict,
+  decided.entry ->> '$.body.via' AS via,
+  decided.entry ->> '$.body.reason' AS reason,
+  opened.entry ->> '$.body.principalId' AS principalId,
+  opened.entry -> '$.body.asked' AS asked,
+  decided.seq AS seq
+FROM entries AS decided JOIN entries AS opened ON opened.subject = decided.subject AND opened.step = 'opened'
+WHERE decided.{_OTHER} AND decided.kind IN ('hold.approval', 'hold.approved', 'hold.denied')""",
     "gateway_events": f"""
 CREATE VIEW gateway_events AS SELECT seq, time, kind, subject, entry -> '$.body' AS body
 FROM entries WHERE {_OTHER}""",

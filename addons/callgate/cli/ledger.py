@@ -1,0 +1,210 @@
+"""Commands on the ledger: verify, prove, check-proof, backup, archive."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console, Group
+from rich.json import JSON
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from callgate.cli.common import config_option, console, fail, json_option, load_config
+from callgate.ledger import LedgerError, NoteError, PublicKey, read_public_keys
+from callgate.ledger.keepers import read_checkpoint_file
+from callgate.ledger.opening import CHECKPOINT
+from callgate.ledger.proof import check_proof as checked_proof
+from callgate.ledger.proof import make_proof
+from callgate.ledger.store import NAME, is_locked, open_for_reading
+from callgate.ledger.tree import ProofError
+from callgate.ledger.verify import Verdict
+from callgate.ledger.verify import verify as verify_log
+
+ledger_option = click.option(
+    "--ledger",
+    type=click.Path(path_type=Path),
+    help="A ledger file, or the state folder that holds it; else the configuration says where it is.",
+)
+key_option = click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    metavar="FILE|KEY",
+    help="Public key of the log: a file, or the key itself. Default: keys/ledger.pub beside the ledger.",
+)
+
+
+def ledger_path(config: Path, ledger: Path | None) -> Path:
+    """The ledger file that is meant."""
+    if ledger is None:
+        return load_config(config).state / NAME
+    return ledger / NAME if ledger.is_dir() else ledger
+
+
+def public_keys(given: Sequence[str], folder: Path) -> tuple[PublicKey, ...]:
+    """The keys that `--key` names, or those beside the ledger; ends the command if they are unusable."""
+    found: list[PublicKey] = []
+    for text in given or [str(folder / "keys" / "ledger.pub")]:
+        try:
+            if "+" in text and not Path(text).exists():
+                found.append(PublicKey.parse(text))
+            else:
+                found += read_public_keys(Path(text))
+        except (NoteError, OSError, UnicodeDecodeError) as error:
+            fail(f"the public key {text}: {getattr(error, 'strerror', None) or error}")
+    return tuple(found)
+
+
+@contextlib.contextmanager
+def progress_bar(label: str) -> Iterator[Any]:
+    """A function `(done, total)` that draws a bar on standard error, if that is a terminal."""
+    with Progress(
+        TextColumn(label),
+        BarColumn(bar_width=40),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    ) as progress:
+        task = progress.add_task(label, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@config_option
+@key_option
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A checkpoint kept elsewhere; shows truncation, rollback and forks. May be repeated.",
+)
+@click.option(
+    "--archive",
+    "archives",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="An archive of older entries, oldest first. May be repeated.",
+)
+@json_option
+def verify(
+    path: Path | None,
+    config: Path,
+    keys: Sequence[str],
+    checkpoints: Sequence[Path],
+    archives: Sequence[Path],
+    as_json: bool,
+) -> None:
+    """Check that the log is what was signed, from the files alone.
+
+    PATH is a ledger file or a state folder; without it, the configuration says where the ledger is.
+    Names the first entry that is wrong and what happened to it: edited, missing, inserted, reordered,
+    truncated, forked, damaged, or an unsigned tail.
+    Exit status: 0 all is well, 1 something is wrong, 2 it could not be checked.
+
+    \b
+    callgate verify --config gate/callgate.toml
+    callgate verify copy/ledger.db --key ledger.pub --checkpoint /mnt/worm/checkpoint
+    """
+    ledger = ledger_path(config, path)
+    folder = ledger.parent
+    trusted = public_keys(keys, folder)
+    try:
+        beside = [folder / CHECKPOINT] if (folder / CHECKPOINT).exists() else []
+        kept = {str(file): read_checkpoint_file(file) or "" for file in [*checkpoints, *beside]}
+        live = is_locked(folder)
+        with progress_bar("Checking entries") as progress:
+            verdict = verify_log([*archives, ledger], trusted, kept=kept, live=live, progress=progress)
+    except LedgerError as error:
+        fail(error)
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"a checkpoint cannot be read: {error}")
+    if as_json:
+        click.echo(json.dumps(asdict(verdict), indent=2))
+    else:
+        _print_verdict(console(), verdict, ledger)
+    sys.exit(1 if verdict.findings else 0)
+
+
+def _print_verdict(out: Console, verdict: Verdict, ledger: Path) -> None:
+    log = verdict.origin or str(ledger)
+    for finding in verdict.findings:
+        out.print(Text.assemble(("✘ ", "bold red"), (f"{finding.kind}: ", "bold red"), finding.text))
+    if not verdict.findings:
+        entries = f"{verdict.size - verdict.first:,} entries"
+        out.print(Text.assemble(("✔ ", "bold green"), (log, "bold"), f": {entries} are what was signed"))
+        newest = f", the newest over {verdict.signed:,} entries" if verdict.checkpoints else ""
+        out.print(Text(f"  {verdict.checkpoints:,} checkpoints{newest}", style="dim"))
+    for note in verdict.notes:
+        out.print(Text.assemble(("• ", "yellow"), note))
+
+
+@click.command()
+@click.argument("seq", type=click.IntRange(min=0))
+@config_option
+@ledger_option
+@click.option("--out", type=click.Path(path_type=Path), help="Where to write it; else standard output.")
+def prove(seq: int, config: Path, ledger: Path | None, out: Path | None) -> None:
+    """Write a self-contained proof that entry SEQ is in the log.
+
+    The proof (https://c2sp.org/tlog-proof) holds the entry, its path in the tree and a signed checkpoint.
+    Whoever has the public key can check it with `callgate check-proof`, or with other tools.
+
+    \b
+    callgate prove 4711 --out 4711.tlog-proof
+    """
+    try:
+        with contextlib.closing(open_for_reading(ledger_path(config, ledger))) as database:
+            proof = make_proof(database, seq)
+    except LedgerError as error:
+        fail(error, 1)
+    if out is None:
+        click.echo(proof, nl=False)
+    else:
+        out.write_text(proof, encoding="utf-8")
+        console().print(Text.assemble(("✔ ", "bold green"), f"{out} proves entry {seq}"))
+
+
+@click.command("check-proof")
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.option(
+    "--key", "keys", multiple=True, required=True, metavar="FILE|KEY", help="Public key of the log."
+)
+@json_option
+def check_proof(file: Path, keys: Sequence[str], as_json: bool) -> None:
+    """Check a proof with nothing but the log's public key, and show the entry that it proves.
+
+    Exit status: 0 it holds, 1 it does not, 2 it could not be checked.
+
+    \b
+    callgate check-proof 4711.tlog-proof --key ledger.pub
+    """
+    trusted = public_keys(keys, Path())
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"{file}: {getattr(error, 'strerror', None) or error}")
+    try:
+        proof = checked_proof(text, trusted)
+    except ProofError as error:
+        fail(error, 1)
+    if as_json:
+        click.echo(proof.text)
+        return
+    signed = f"in the log {proof.checkpoint.origin}, signed over {proof.checkpoint.size:,} entries"
+    console().print(
+        Group(
+            Text.assemble(("✔ ", "bold green"), (f"entry {proof.entry.seq:,}", "bold"), f" is {signed}"),
+            JSON(proof.text),
+        )
+    )
