@@ -19,7 +19,7 @@ from callgate.hooks import annotate, connect, judge, portal, record, respond, tu
 from callgate.hooks.exchange import Connection, Exchange
 from callgate.hooks.gateway import Gateway, new_call_id
 from callgate.hooks.guard import bare_answer, guarded
-from callgate.hooks.layers import RefusedHead
+from callgate.hooks.layers import ANSWERED, RELEASED, RefusedHead
 from callgate.hooks.next_layer import choose_layer, refuse_layer
 from callgate.hooks.refusals import EarlyRefusals
 
@@ -123,6 +123,7 @@ class Bundle:
     async def request_too_large(self, flow: http.HTTPFlow) -> None:
         """A body without a declared length grew over the bound."""
         flow.response = bare_answer(judge.too_large(self.gateway))
+        flow.metadata[ANSWERED] = True
         if exchange := self.exchanges.get(flow.id):
             await self._refuse(flow, exchange, judge.too_large(self.gateway))
 
@@ -150,6 +151,7 @@ class Bundle:
             if exchange.withheld:
                 raise exchange.withheld
             await respond.at_body(self.gateway, exchange, flow)
+            flow.metadata[RELEASED] = True
 
         if refusal := await self._judging("response", exchange, work):
             await self._withhold(flow, exchange, refusal)
@@ -235,6 +237,7 @@ class Bundle:
     async def _refuse(self, flow: http.HTTPFlow, exchange: Exchange, refusal: Refusal) -> None:
         """Put the refusal on the flow in the request's own protocol, and in the ledger."""
         flow.response = bare_answer(refusal, exchange.call_id)
+        flow.metadata[ANSWERED] = True
         annotate.show(flow, exchange, refusal)
         await self._refused(exchange, refusal)
         if exchange.request is not None:
@@ -261,6 +264,7 @@ class Bundle:
         flow.response = bare_answer(Refusal(refusal.code, "", status=502), exchange.call_id)
         flow.response.raw_content = b""
         flow.response.headers["Content-Length"] = "0"
+        flow.metadata[RELEASED] = True
         annotate.show(flow, exchange, refusal)
         await respond.block(self.gateway, exchange, refusal, status=502)
 
@@ -271,6 +275,7 @@ class Bundle:
             flow.response = await portal.answer(self.gateway, flow)
 
         await guarded("portal", work, refusals.append, self.gateway.terms.stage_seconds)
+        flow.metadata[ANSWERED] = True
         for refusal in refusals:
             flow.response = bare_answer(refusal)
             await self.early.note(refusal, source_ip=flow.client_conn.peername[0], target=flow.request.path[:100])

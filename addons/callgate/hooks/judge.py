@@ -23,6 +23,7 @@ from callgate.decision import Decision
 from callgate.hooks import record
 from callgate.hooks.exchange import Connection, Exchange
 from callgate.hooks.gateway import Gateway
+from callgate.hooks.layers import OPENED
 from callgate.identity import credential_from
 from callgate.masking import redact_parameters
 from callgate.policy import Moment, decide
@@ -115,15 +116,14 @@ async def admit(
 
 def _judge_again(gateway: Gateway, connection: Connection, exchange: Exchange, flow: http.HTTPFlow) -> None:
     """After a wait, everything anew: the token may have ended, the rules changed, an operator edited the request."""
-    asked, allowed = exchange.call, exchange.decision
+    asked, ticket = exchange.call, exchange.ticket
     assert asked is not None
-    assert allowed is not None
+    assert ticket is not None
     request = establish(gateway, connection, exchange, flow)
     exchange.call = read(gateway, connection, request)
     if exchange.call.fingerprint != asked.fingerprint:
         raise Refusal("changed-while-held", "The request is not the one that was approved.")
-    decision = judge(gateway, exchange, exchange.call)
-    if not {terms.rule for terms in decision.holds} <= {terms.rule for terms in allowed.holds}:
+    if not ticket.covers(judge(gateway, exchange, exchange.call).holds):
         raise Refusal("rules-changed", "The rules now ask for another approval.")
 
 
@@ -158,6 +158,7 @@ def open_gate(gateway: Gateway, connection: Connection, exchange: Exchange, flow
             flow.request.data.host, flow.request.data.port = upstream.host, upstream.port
     flow.request.data.authority = b""
     exchange.forwarded = True
+    flow.metadata[OPENED] = True
     flow.response = None
 
 
@@ -191,6 +192,7 @@ async def _hold(
         attempt=int(retry[1]) if retry else None,
         max_attempts=int(retry[2]) if retry and retry[2] else None,
         invocation_id=(request.values("amz-sdk-invocation-id") or [None])[0],
+        rule_set=exchange.decision.digest,
         large=request.body is None and call.payload is not None or len(request.body or b"") > gateway.terms.hold_body,
     )
     # A person takes longer than any deadline of a stage; the room of holds has its own.

@@ -1,5 +1,6 @@
 """Subclasses of mitmproxy's layers for what its hooks see too late, installed by the bundle's `next_layer`.
 
+- nothing passes in either direction unless a hook has said so, whatever became of the hooks;
 - raw request heads are judged before anything parses them, and refused ones are recorded;
 - an answer that is known at the head goes out at once, and the rest of the upload is thrown away;
 - bodies that have to be read whole are bounded;
@@ -20,6 +21,8 @@ from mitmproxy.proxy.layers.http._http1 import Http1Server
 from callgate.call import Refusal
 from callgate.channel import HeadLimits, judge_head
 
+# In a flow's metadata: a hook has opened the gate to AWS, or put our own answer on; and let AWS's answer back.
+OPENED, ANSWERED, RELEASED = "callgate_opened", "callgate_answered", "callgate_released"
 _DISCARD_BYTES = 4 * 1024 * 1024
 _DISCARD_SECONDS = 5.0
 log = logging.getLogger(__name__)
@@ -141,8 +144,32 @@ class Stream(http_layers.HttpStream):
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, events.Wakeup):
             yield commands.CloseConnection(self.context.client)
-        else:
-            yield from super()._handle_event(event)
+            return
+        ours = super()._handle_event(event)
+        reply = None
+        while True:
+            try:
+                command = ours.send(reply)
+            except StopIteration:
+                return
+            reply = yield command
+            if isinstance(command, commands.StartHook):
+                self._close_unless_said(command)
+
+    def _close_unless_said(self, hook: commands.StartHook) -> None:
+        """mitmproxy goes on after a hook whatever became of it; what was not let through explicitly stays here."""
+        flow = self.flow
+        if isinstance(hook, http_layers.HttpRequestHeadersHook | http_layers.HttpRequestHook):
+            if OPENED not in flow.metadata and ANSWERED not in flow.metadata:
+                flow.request.stream = False
+                flow.response = _closed(503)
+        elif isinstance(hook, http_layers.HttpResponseHeadersHook):
+            if flow.response and flow.response.stream and OPENED not in flow.metadata:
+                flow.response.stream = False
+        elif isinstance(hook, http_layers.HttpResponseHook) and not flow.metadata.keys() & {RELEASED, ANSWERED}:
+            if flow.response and flow.response.stream:
+                flow.kill()
+            flow.response = _closed(502)
 
     def start_request_stream(self) -> layer.CommandGenerator[None]:
         if self.flow.response:
@@ -200,6 +227,11 @@ class Stream(http_layers.HttpStream):
             self.server_state = self.state_errored
         else:
             yield from super().state_consume_response_body(event)
+
+
+def _closed(status: int) -> http.Response:
+    headers = {"X-Callgate-Reason": "gateway-error", "Content-Length": "0"}
+    return http.Response.make(status, b"", headers)
 
 
 class Http(http_layers.HttpLayer):

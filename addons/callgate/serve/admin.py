@@ -87,7 +87,7 @@ class _Handler(web.RequestHandler):
         values = self.request.headers.get_list("Authorization")
         if len(values) != 1 or not values[0].startswith("Bearer "):
             raise Refusal("not-authenticated", "A bearer token of an approver is needed.", status=401)
-        return await self.rooms.approver(values[0].removeprefix("Bearer "))
+        return await self.rooms.door.bearer(values[0].removeprefix("Bearer "))
 
     def send_json(self, status: int, body: Any) -> None:
         self.set_status(status)
@@ -126,7 +126,7 @@ class _Api(_Handler):
                 self.rooms.rules.reload_soon()
                 status, answer = 202, {}
             else:
-                status, answer = await api.handle(method, path, body, person, self.rooms.holds)
+                status, answer = await api.handle(method, self.request.uri or path, body, person, self.rooms.holds)
         except Refusal as refusal:
             status, answer = refusal.status, {"error": refusal.code, "message": refusal.detail}
         except (ValueError, RecursionError):

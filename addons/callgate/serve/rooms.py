@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from callgate import __version__
-from callgate.approvals import Holds
+from callgate.approvals import Door, Holds
 from callgate.aws import Endpoints
 from callgate.channel import HeadLimits
 from callgate.hooks.gateway import Gateway, Terms, Upstream
@@ -68,6 +68,7 @@ class Rooms:
     ledger: Ledger
     authenticator: Authenticator
     holds: Holds
+    door: Door
     rules: RulesInForce
     gateway: Gateway
 
@@ -75,6 +76,7 @@ class Rooms:
         """Bring back what the log says of sessions and holds."""
         await self.authenticator.start()
         await self.holds.start()
+        self.door.start()
         started = {"version": __version__, "origin": self.settings.ledger.origin, "mode": self.settings.mode}
         await self.ledger.append(Record("gateway.started", started))
 
@@ -82,6 +84,7 @@ class Rooms:
         """Close everything; the log gets its signed head last."""
         await self.gateway.settled()
         await self.authenticator.close()
+        await self.door.close()
         await self.ledger.append(Record("gateway.stopped", {"reason": "stopped"}))
         await self.ledger.close()
 
@@ -170,6 +173,7 @@ def open_rooms(settings: Settings) -> Rooms:
         ledger=ledger,
         authenticator=authenticator,
         holds=holds,
+        door=Door(settings.approvals, clock=time.time),
         rules=rules,
         gateway=gateway,
     )

@@ -1,0 +1,99 @@
+"""Whatever fails, nothing reaches the upstream and nothing unmasked reaches the client: each hook, each dependency."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+
+from support.gateway import Gateway, make_home, running
+from support.upstream import Recorder, http_answer, recorder
+
+RULES = """
+[[rule]]
+id = "allow"
+effect = "allow"
+action = ["*:*"]
+[[rule]]
+id = "mask"
+effect = "mask"
+action = ["secretsmanager:GetSecretValue"]
+response = ['$.SecretString']
+"""
+FAULTY = Path(__file__).parent / "faulty_gateway.py"
+BODY = b'{"ARN":"arn:aws:secretsmanager:us-east-1:123456789012:secret:s-AbCdEf","Name":"s","SecretString":"canary"}'
+BUNDLE = "callgate.hooks.bundle:Bundle."
+
+BEFORE = [
+    BUNDLE + "next_layer",
+    BUNDLE + "http_connect",
+    BUNDLE + "requestheaders",
+    BUNDLE + "request",
+    BUNDLE + "server_connect",
+    "callgate.hooks.connect:identify",
+    "callgate.hooks.connect:establish",
+    "callgate.hooks.judge:establish",
+    "callgate.hooks.judge:read",
+    "callgate.hooks.judge:judge",
+    "callgate.hooks.judge:open_gate",
+    "callgate.hooks.record:intent",
+    "callgate.hooks.next_layer:_choose",
+    "callgate.identity.authenticator:Authenticator.identify",
+    "callgate.identity.authenticator:Authenticator.check",
+    "callgate.aws:read",
+    "callgate.hooks.judge:decide",
+]
+AFTER = [
+    BUNDLE + "responseheaders",
+    BUNDLE + "response",
+    "callgate.hooks.respond:at_head",
+    "callgate.hooks.respond:at_body",
+    "callgate.hooks.respond:mask_response",
+    "callgate.hooks.respond:stream_masker",
+]
+ERRORS = ["RuntimeError", "CancelledError"]
+
+
+def ask(gateway: Gateway) -> str:
+    """What a client gets of the secret: its value, or the error."""
+    client = gateway.client("secretsmanager", read_timeout=20, connect_timeout=20)
+    try:
+        return str(client.get_secret_value(SecretId="s")["SecretString"])
+    except (ClientError, BotoCoreError) as error:
+        return f"error: {type(error).__name__}: {error}"
+
+
+def faulty(folder: Path, upstream: Recorder, target: str, error: str) -> Any:
+    home = make_home(folder, endpoint=upstream.url, rules=RULES)
+    environ = {"CALLGATE_TEST_FAULT": target, "CALLGATE_TEST_RAISE": error}
+    return running(home, form="mitmdump", script=FAULTY, environ=environ)
+
+
+@pytest.fixture
+def secret_upstream() -> Any:
+    with recorder(http_answer(200, BODY, Content_Type="application/x-amz-json-1.1")) as state:
+        yield state
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("target", BEFORE)
+def test_a_failure_before_the_gate_is_open_sends_nothing(target: str, error: str, folder: Path, secret_upstream: Recorder) -> None:
+    with faulty(folder, secret_upstream, target, error) as gateway:
+        seen = ask(gateway)
+    assert seen.startswith("error: ")
+    assert "canary" not in seen
+    assert secret_upstream.accepted == 0
+    assert "canary" not in gateway.log.read_text()
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("target", AFTER)
+def test_a_failure_on_the_way_back_lets_nothing_through(target: str, error: str, folder: Path, secret_upstream: Recorder) -> None:
+    with faulty(folder, secret_upstream, target, error) as gateway:
+        seen = ask(gateway)
+    assert seen.startswith("error: ")
+    assert "canary" not in seen
+    assert len(secret_upstream.requests) == 1
+    assert "canary" not in gateway.log.read_text()

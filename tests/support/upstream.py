@@ -1,0 +1,109 @@
+"""Upstreams that stand in for AWS: moto's server, and a raw recorder that keeps every byte."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Recorder:
+    """Listens, keeps what comes, and answers each request with `answer` (bytes, or a function of the raw request)."""
+
+    port: int
+    answer: bytes | Callable[[bytes], bytes]
+    accepted: int = 0
+    requests: list[bytes] = field(default_factory=list)
+    raw: bytearray = field(default_factory=bytearray)
+    arrived: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+def http_answer(status: int = 200, body: bytes = b"{}", **headers: str) -> bytes:
+    """A raw HTTP/1.1 response; underscores in header names become dashes."""
+    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def _read_request(stream: socket.socket, recorder: Recorder, buffer: bytearray) -> bytes | None:
+    def more() -> bool:
+        try:
+            data = stream.recv(65536)
+        except OSError:
+            return False
+        recorder.raw.extend(data)
+        buffer.extend(data)
+        return bool(data)
+
+    while b"\r\n\r\n" not in buffer:
+        if not more():
+            return None
+    head, _, _ = bytes(buffer).partition(b"\r\n\r\n")
+    fields = {
+        line.partition(b":")[0].strip().lower(): line.partition(b":")[2].strip() for line in head.split(b"\r\n")[1:]
+    }
+    start = len(head) + 4
+    if fields.get(b"transfer-encoding") == b"chunked":
+        while b"0\r\n\r\n" not in buffer[start:]:
+            if not more():
+                return None
+        end = buffer.index(b"0\r\n\r\n", start) + 5
+    else:
+        end = start + int(fields.get(b"content-length", b"0"))
+        while len(buffer) < end:
+            if not more():
+                return None
+    request = bytes(buffer[:end])
+    del buffer[:end]
+    return request
+
+
+@contextmanager
+def recorder(answer: bytes | Callable[[bytes], bytes] = http_answer()) -> Iterator[Recorder]:
+    """A running recorder on the loopback."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    state = Recorder(listener.getsockname()[1], answer)
+    streams: list[socket.socket] = []
+
+    def serve(stream: socket.socket) -> None:
+        buffer = bytearray()
+        with stream:
+            while (request := _read_request(stream, state, buffer)) is not None:
+                state.requests.append(request)
+                state.arrived.set()
+                reply = state.answer(request) if callable(state.answer) else state.answer
+                try:
+                    stream.sendall(reply)
+                except OSError:
+                    return
+
+    def accept() -> None:
+        while True:
+            try:
+                stream, _ = listener.accept()
+            except OSError:
+                return
+            state.accepted += 1
+            streams.append(stream)
+            threading.Thread(target=serve, args=(stream,), daemon=True).start()
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield state
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for stream in streams:
+            try:
+                stream.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+        thread.join(5)
