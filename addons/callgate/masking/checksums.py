@@ -29,6 +29,9 @@ COMPUTED: Final[dict[str, Callable[[bytes], str]]] = {
     "x-amz-checksum-crc32": lambda body: _base64(zlib.crc32(body).to_bytes(4)),
     "x-amz-checksum-sha1": lambda body: _base64(hashlib.sha1(body, usedforsecurity=False).digest()),
     "x-amz-checksum-sha256": lambda body: _base64(hashlib.sha256(body).digest()),
+    # EBS's GetSnapshotBlock, whose algorithm is always SHA-256.
+    "x-amz-checksum": lambda body: _base64(hashlib.sha256(body).digest()),
+    "x-amz-data-length": lambda body: str(len(body)),
 }
 LEFT_OUT: Final = frozenset(
     {
@@ -40,6 +43,13 @@ LEFT_OUT: Final = frozenset(
         "content-digest",
         "repr-digest",
         "x-amz-sha256-tree-hash",
+        "x-amz-checksum-crc32c",
+        "x-amz-checksum-crc64nvme",
+        "x-amz-checksum-md5",
+        "x-amz-checksum-sha512",
+        "x-amz-checksum-xxhash64",
+        "x-amz-checksum-xxhash3",
+        "x-amz-checksum-xxhash128",
         "x-amz-checksum-type",
     }
 )
@@ -52,7 +62,7 @@ def put_right(headers: Headers, body: bytes, *, blob: bool) -> Headers:
     right = []
     for name, value in headers:
         key = name.lower()
-        if key in LEFT_OUT or (key.startswith("x-amz-checksum-") and key not in COMPUTED):
+        if key in LEFT_OUT:
             continue
         if key in COMPUTED:
             value = COMPUTED[key](body)
