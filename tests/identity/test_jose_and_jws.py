@@ -21,8 +21,8 @@ VECTORS = json.loads(
 )
 
 
-# RFC 7520's figure 20: "valid" though the key states another alg than the token, which RFC 7517 (4.4) does not permit
-# and other vectors (338, 340) call invalid. Refused.
+# RFC 7520's figure 20: "valid" though the key states another alg than the token, which RFC 7517 (4.4) does
+# not permit and other vectors (338, 340) call invalid. Refused.
 OTHER_ALG_THAN_THE_KEY_STATES = {346, 350}
 
 
@@ -41,7 +41,7 @@ def test_wycheproof_vectors_come_out_as_they_say() -> None:
     for group in VECTORS["testGroups"]:
         algorithm = (group.get("public") or group["private"]).get("alg")
         for test in group["tests"]:
-            # What we do not accept must be refused whatever the vectors say: HMAC, and ES521, which no RFC names.
+            # What we do not accept is refused whatever the vectors say: HMAC, and ES521, which no RFC names.
             expected = test["result"] == "valid" and algorithm in ALGORITHMS
             expected &= test["tcId"] not in OTHER_ALG_THAN_THE_KEY_STATES
             assert _accepted(group, test) == expected, f"tcId {test['tcId']}: {test['comment']}"

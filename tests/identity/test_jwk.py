@@ -74,8 +74,17 @@ def test_a_bad_key_is_refused_alone_and_its_kid_says_why() -> None:
 
 @pytest.mark.parametrize(
     "document",
-    [b"", b"[]", b"{}", b'{"keys":{}}', b'{"keys":[]}', b'{"keys":[1]}', b'{"keys":[],"keys":[]}', b"\xff"]
-    + [json.dumps({"keys": [RSA.jwk(kid=str(at)) for at in range(101)]}).encode()],
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"keys":{}}',
+        b'{"keys":[]}',
+        b'{"keys":[1]}',
+        b'{"keys":[],"keys":[]}',
+        b"\xff",
+        json.dumps({"keys": [RSA.jwk(kid=str(at)) for at in range(101)]}).encode(),
+    ],
 )
 def test_a_document_that_is_no_key_set_is_refused(document: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -81,7 +82,7 @@ class Authenticator:
         session = self._store.get(identity.session)
         if session is not None and session.state != "open":
             raise Refusal(f"session-{session.state}", f"The session was {session.state}.")
-        if self._store.token_revoked(identity.token_id):
+        if session is None and self._store.token_revoked(identity.token_id):
             raise Refusal("token-revoked", "A session of this token was revoked.")
         current = session.identity if session else identity
         if current.expires_at <= self._clock():
@@ -96,12 +97,12 @@ class Authenticator:
         """Open a session for a token: RFC 8693's request as `form`, its answer as JSON.
 
         `callgate_context` in the form is a JSON object of what the client says of itself. Raises Refusal with
-        status 400 (`invalid-request`, `context-malformed`), 401 for a token that is not good, or 503.
+        status 400 (`invalid_request`, `context-malformed`), 401 for a token that is not good, or 503.
         """
         if form.get("grant_type") != _GRANT:
-            raise Refusal("invalid-request", "grant_type must be token-exchange.", status=400)
+            raise Refusal("invalid_request", "grant_type must be token-exchange.", status=400)
         if form.get("requested_token_type", _ACCESS_TOKEN) != _ACCESS_TOKEN:
-            raise Refusal("invalid-request", "requested_token_type must be access_token.", status=400)
+            raise Refusal("invalid_request", "requested_token_type must be access_token.", status=400)
         said = form.get("callgate_context")
         context = read_context(said.encode("utf-8", "surrogatepass")) if said else clean_context({})
         verified = await self._fresh(form)
@@ -141,7 +142,8 @@ class Authenticator:
         await self._store.end(session, "closed", by=session.identity.principal_id)
 
     async def revoke(self, session_id: str, by: str) -> dict[str, Any]:
-        """Revoke a session, and every token that it was given, in the name of the operator `by`.
+        """Revoke a session in the name of the operator `by`, with the tokens that it was given and their
+        sessions.
 
         In force when this returns and even if it raises for the journal (Refusal, 503). Raises Refusal 404 or
         409.
@@ -151,12 +153,16 @@ class Authenticator:
             raise Refusal("session-unknown", f"There is no session {session_id}.", status=404)
         if session.state == "revoked":
             raise Refusal("session-ended", "The session has been revoked already.", status=409)
-        try:
-            await self._store.end(session, "revoked", by)
-        finally:
+        sessions = [session, *self._store.sharing_tokens(session)]
+        ending = [self._store.end(each, "revoked", by) for each in sessions]
+        results = await asyncio.gather(*ending, return_exceptions=True)
+        for each in sessions:
             for callback in self._on_revoked:
-                callback(session_id)
-        return {"sessionId": session_id, "state": "revoked"}
+                callback(each.id)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return {"sessionId": session_id, "state": "revoked", "revoked": [each.id for each in sessions]}
 
     def on_revoked(self, callback: Callable[[str], None]) -> None:
         """Have `callback(session_id)` called when a session is revoked, so that its
@@ -171,7 +177,7 @@ class Authenticator:
 
     async def _fresh(self, form: Mapping[str, str]) -> Verified:
         if form.get("subject_token_type") not in _SUBJECT_TYPES or not form.get("subject_token"):
-            raise Refusal("invalid-request", "subject_token and its type (jwt) are needed.", status=400)
+            raise Refusal("invalid_request", "subject_token and its type (jwt) are needed.", status=400)
         try:
             verified = await self._verifier.verify(form["subject_token"])
         except Refusal as refusal:

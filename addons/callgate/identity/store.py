@@ -53,6 +53,14 @@ class SessionStore:
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._sessions.values()))
 
+    def sharing_tokens(self, session: Session) -> list[Session]:
+        """Other open sessions that were given one of the tokens of `session`."""
+        return [
+            each
+            for each in self
+            if each.state == "open" and each.id != session.id and each.tokens.keys() & session.tokens.keys()
+        ]
+
     def token_revoked(self, token_id: str) -> bool:
         """Whether a session that was given this token has been revoked."""
         return token_id in self._revoked_tokens
