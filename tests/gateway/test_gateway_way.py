@@ -75,7 +75,8 @@ def test_a_call_is_attributed_to_the_token_and_not_to_the_key(gateway: Gateway) 
     gateway.client("s3").create_bucket(Bucket="attributed")
     call = last(gateway, "CreateBucket")
     assert call["userIdentity"]["principalId"].startswith("github:acme/infra")
-    assert call["userIdentity"]["claims"]["repository"] == "acme/infra"
+    session = next(each for each in gateway.entries() if each.get("sessionId") == call["userIdentity"]["sessionId"])
+    assert session["claims"]["repository"] == "acme/infra"
     assert call["eventSource"] == "s3.amazonaws.com"
     assert call["result"] == "completed"
     assert call["statusCode"] == 200
