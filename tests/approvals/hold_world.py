@@ -59,7 +59,7 @@ class MemoryJournal:
         self.entries: list[Entry] = []
         self.steps: set[tuple[str | None, str | None]] = set()
         self.failing = False
-        self._clock = clock
+        self.clock = clock
 
     async def append(self, *records: Record) -> list[Entry]:
         await asyncio.sleep(0)
@@ -69,7 +69,7 @@ class MemoryJournal:
         if len(set(steps)) < len(steps) or not self.steps.isdisjoint(steps):
             raise StepTaken
         self.steps.update(steps)
-        time = self._clock()
+        time = self.clock()
         new = [
             Entry(len(self.entries) + n, time, r.kind, r.subject, r.step, r.body, b"")
             for n, r in enumerate(records)
@@ -125,10 +125,12 @@ def call(key: str = "k", **more: Any) -> Call:
 class World:
     """One gateway's holds, and what its upstream saw."""
 
-    def __init__(self, journal: MemoryJournal | None = None, **settings: Any) -> None:
+    def __init__(
+        self, journal: MemoryJournal | None = None, *, clock: Callable[[], float] = now, **settings: Any
+    ) -> None:
         self.journal = journal or MemoryJournal()
         self.settings = ApprovalSettings(**settings)
-        self.holds = Holds(self.settings, self.journal, clock=now)
+        self.holds = Holds(self.settings, self.journal, clock=clock)
         self.executed: list[str] = []
         self._calls = 0
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from callgate.approvals import states
 from callgate.approvals.approvers import may_answer, missing
-from callgate.approvals.hold import Approval, Hold, Requester, from_iso, iso, new_id
+from callgate.approvals.hold import Approval, Hold, Requester, from_iso, iso, new_id, terms_from, terms_json
 from callgate.decision import HoldTerms
 from callgate.journal import Entry, Record
 
@@ -63,7 +63,7 @@ def covering(
 def grant_record(event: str, state: str, grant: Grant, *, by: str | None = None, reason: str = "") -> Record:
     """The record of what happens to a grant in `state`. Raises IllegalTransition."""
     kind, step = states.GRANT_RECORDS[event]
-    told = {"state": states.after(states.GRANT, state, event), "by": by, "reason": reason}
+    told = {"state": states.after(states.GRANT, state, event), "endedBy": by, "reason": reason}
     return Record(kind, {**grant_json(grant), **told}, grant.id, step)
 
 
@@ -76,10 +76,7 @@ def grant_json(grant: Grant) -> dict[str, Any]:
         "principalId": grant.requester.principal_id,
         "requestedBy": list(grant.requester.people),
         "rule": grant.terms.rule,
-        "by": list(grant.terms.by),
-        "count": grant.terms.count,
-        "within": grant.terms.within,
-        "grant": grant.terms.grant,
+        "terms": terms_json(grant.terms),
         "ruleSet": grant.rule_set,
         "until": iso(grant.until),
         "givenBy": list(grant.given_by),
@@ -92,7 +89,7 @@ def restore_grant(entry: Entry) -> Grant:
     return Grant(
         id=body["grantId"],
         requester=Requester(body["issuer"], body["principalId"], tuple(body["requestedBy"])),
-        terms=HoldTerms(body["rule"], tuple(body["by"]), body["count"], body["within"], body["grant"]),
+        terms=terms_from(body["terms"]),
         rule_set=body["ruleSet"],
         until=from_iso(body["until"]),
         hold_id=body["holdId"],

@@ -96,10 +96,7 @@ class Grant(_Model):
     principalId: str
     requestedBy: list[str]
     rule: str
-    by: list[str]
-    count: int
-    within: float
-    grant: float
+    terms: dict[str, Any] = Field(description="The rule's terms when the grant was given.")
     ruleSet: str
     until: Moment
     givenBy: list[str]
