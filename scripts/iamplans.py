@@ -20,6 +20,7 @@ ROLE = re.compile(
     r"(rolearn|rolearns|role|roles|iamroles|snscallerarn|credentialsarn|authorizercredentials"
     r"|iaminstanceprofile\.(arn|name)|iaminstanceprofile|jobflowrole|instanceprofile)(\[\])*$"
 )
+PROFILE = re.compile(r"InstanceProfile|JobFlowRole")
 KEEPS_ROLES = {"iam", "sts", "organizations", "sso-admin", "sso", "accessanalyzer", "lakeformation", "kms"}
 FIXED = {"Partition", "Region", "Account"}
 SUFFIXES = (
@@ -33,6 +34,7 @@ SUFFIXES = (
     "id",
     "arn",
 )
+GENERIC = ["name", "id", "identifier", "arn", "names", "ids", "identifiers", "arns"]
 Members = list[tuple[str, str]]  # (name as compared, path), shallow ones first
 
 
@@ -97,11 +99,10 @@ def matches(wanted: list[str], have: Members) -> list[str]:
 
 def is_new(operation: str, kind: str) -> bool:
     """Whether the operation makes a resource of this type whose name AWS chooses."""
-    noun = norm(re.sub(r"^(Create|Run|Allocate|Import|Copy|Request|Purchase)", "", operation))
-    return noun != norm(operation) and norm(kind) in (
-        noun,
-        noun.rstrip("s"),
-        noun.removesuffix("fromsnapshot"),
+    noun = norm(re.sub(r"^(Create|Allocate|Import|Copy|Request|Purchase)", "", operation))
+    kind = norm(kind.partition("/")[0])
+    return (
+        noun != norm(operation) and noun.startswith(kind) and noun[len(kind) :] in ("", "s", "fromsnapshot")
     )
 
 
@@ -117,18 +118,34 @@ class Planner:
         self.table = table
         self.hand = hand.get("operations", {}).get(service, {})
         self.synonyms = hand.get("synonyms", {}).get(service, {})
+        self.optional = hand.get("optional", {}).get(service, {})
         self.names = {p: {n.lower(): n for n in entry["actions"]} for p, entry in table.items()}
 
     def plan(self, operation: str) -> dict[str, Any]:
         shape = self.model["operations"][operation].get("input", {}).get("shape")
         have = members(self.model, shape)
-        wanted = self.hand.get(operation, [f"{self.prefix}:{operation}"])
+        wanted = self.hand.get(operation, [self.action(operation)])
         plan: dict[str, Any] = {"needs": [self.need(text, operation, have) for text in wanted]}
         if found := any_paths(have):
             plan["any"] = found
-        if found := roles(self.model, self.service, operation, shape):
+        handed = roles(self.model, self.service, operation, shape)
+        if found := [path for path in handed if not PROFILE.search(path)]:
             plan["roles"] = found
+        if found := [path for path in handed if PROFILE.search(path)]:
+            plan["profiles"] = found
         return plan
+
+    def action(self, operation: str) -> str:
+        """The action of the operation's name; for API Gateway the one of its HTTP verb, on its path."""
+        entry = self.model["operations"][operation]
+        if self.prefix == "apigateway" and operation.lower() not in self.names["apigateway"]:
+            http = entry["http"]
+            uri = http["requestUri"].partition("?")[0].removeprefix("/v2").replace("+}", "}")
+            shape = self.model["shapes"][entry["input"]["shape"]] if "input" in entry else {}
+            labels = {m.get("locationName", name): name for name, m in shape.get("members", {}).items()}
+            path = re.sub(r"\{(\w+)\}", lambda label: f"{{{labels[label[1]]}}}", uri)
+            return f"apigateway:{http['method']} arn:${{Partition}}:apigateway:${{Region}}::{path}"
+        return f"{self.prefix}:{operation}"
 
     def need(self, text: str, operation: str, have: Members) -> list[Any]:
         """`prefix:Action`, or `prefix:Action ARN` with `{path}` for parameters, as an entry of a plan."""
@@ -166,36 +183,45 @@ class Planner:
         filled: list[list[Any]] = []
         for index, variable in enumerate(names):
             leaf = index == len(names) - 1
-            synonym = self.synonyms.get(f"{kind}.{variable}", self.synonyms.get(variable))
-            found: list[str] | None
-            if synonym:
-                paths = {path for _, path in have}
-                found = [path for path in synonym.split("|") if path in paths]
-            else:
+            found = self.synonym(operation, kind, variable, have)
+            if found is None:
                 found = matches(names_for(variable, kind, leaf), have)
-            if not found and leaf and (alone or norm(operation).rstrip("s").endswith(norm(kind))):
-                found = matches(["name", "id", "identifier", "arn"], [m for m in have if "." not in m[1]])
-            if not found and leaf and is_new(operation, kind):
-                found = None
-            filled.append([variable, found])
-        return [int(required), template, filled]
+                if not found and leaf and (alone or norm(operation).rstrip("s").endswith(norm(kind))):
+                    found = matches(GENERIC, [m for m in have if "." not in m[1]])
+            if found == ["*"] or (not found and leaf and is_new(operation, kind)):
+                filled.append([variable, None])
+            else:
+                filled.append([variable, found])
+        return [int(required and kind not in self.optional.get(operation, ())), template, filled]
+
+    def synonym(self, operation: str, kind: str, variable: str, have: Members) -> list[str] | None:
+        """What the hand-made table says of a variable; None if nothing."""
+        for key in (f"{operation}/{kind}", f"{operation}/{variable}", f"{kind}.{variable}", variable):
+            if key in self.synonyms:
+                paths = {path for _, path in have}
+                said = self.synonyms[key].split("|")
+                return [path for path in said if path in paths or path[:1] in ("*", "=", "@")]
+        return None
 
 
 def without_doubles(choices: list[list[Any]]) -> list[list[Any]]:
-    """Of optional resource types that the same parameter would name, the one named best; none that nothing
-    names.
+    """Of resource types that one parameter would name, the one named best; none optional that nothing names.
+
+    The reference also calls types required that are alternatives: where one parameter takes either's ARN.
     """
     kept: list[list[Any]] = []
     leaves: set[str] = set()
-    for entry in sorted(choices, key=lambda c: (-c[0], -all(paths or paths is None for _, paths in c[2]))):
+    for entry in sorted(choices, key=lambda c: (-all(paths or paths is None for _, paths in c[2]), -c[0])):
         leaf = entry[2][-1][1] if entry[2] else None
-        if not entry[0] and leaf and leaves.intersection(leaf):
+        named = {path for _, paths in entry[2] for path in paths or ()}
+        if not entry[0] and ((leaf and leaves.intersection(leaf)) or (leaf == [] and kept)):
             continue
-        if not entry[0] and leaf == [] and kept:
+        arns = {path for path in leaves if path.lower().endswith(("arn", "arns[]"))}
+        if entry[0] and leaf is not None and named and named <= arns:
             continue
         leaves.update(leaf or ())
         kept.append(entry)
-    return kept
+    return sorted(kept, key=lambda entry: -entry[0])
 
 
 def any_paths(have: Members) -> list[str]:

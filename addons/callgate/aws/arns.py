@@ -35,6 +35,10 @@ class Scope(NamedTuple):
         text = f"arn:{self.partition}:{service}:{_known(place)}:{_known(owner)}:{resource}"
         return Resource(text, place is not None and owner is not None)
 
+    def unknown(self, service: str, resource: str) -> Resource:
+        """As `arn`, for a resource that `*` stands in for, in whole or in part."""
+        return Resource(self.arn(service, resource).arn, False)
+
 
 class Resource(NamedTuple):
     """A resource ARN (or `*`), and whether all of it is determined."""
@@ -61,13 +65,18 @@ Path = tuple[str, ...]
 
 
 def path(text: str) -> Path:
-    """`Entries[].Detail` as the steps that `values` takes; `[]` is each item of a list or map."""
+    """`Entries[].Detail` as the steps that `values` takes.
+
+    `[]` is each item of a list or map; `=text` stands for itself, as what AWS takes if nothing is given.
+    """
     return tuple(text.replace("[]", ".[]").split("."))
 
 
 def values(parameters: Any, steps: Path) -> list[str]:
     """The texts (numbers as texts) at `steps`; empty ones count as absent."""
     found: list[Any] = [parameters]
+    if steps[0].startswith("="):
+        return [steps[0][1:]]
     for step in steps:
         if step == "[]":
             found = [item for value in found for item in _items(value)]
@@ -75,7 +84,8 @@ def values(parameters: Any, steps: Path) -> list[str]:
             found = [value[step] for value in found if isinstance(value, Mapping) and step in value]
         if not found:
             return []
-    return [str(value) for value in found if isinstance(value, str | int) and value != ""]
+    flat = [item for value in found for item in (value if isinstance(value, list) else (value,))]
+    return [str(value) for value in flat if isinstance(value, str | int) and value != ""]
 
 
 def _items(value: Any) -> Sequence[Any]:
@@ -122,8 +132,8 @@ class Template(NamedTuple):
         names = [value for value in leaf if not is_arn(value)]
         known = sum(bool(values) for values in told)
         if names or not leaf:
-            for row in _rows([*told[:-1], names]):
-                filled.append(self._write(row, scope))
+            place = self._place(told[:-1], scope)
+            filled += (self._write(row, place) for row in _rows([*told[:-1], names]))
         return filled, len(told) if arns and not names else known
 
     @staticmethod
@@ -131,6 +141,14 @@ class Template(NamedTuple):
         if source is None:
             return ["*"]
         return next((found for steps in source if (found := values(parameters, steps))), [])
+
+    def _place(self, told: list[list[str]], scope: Scope) -> Scope:
+        """`scope`, or where a parent that was given by its ARN is."""
+        for arn in (value for column in told for value in column if is_arn(value)):
+            _, partition, service, region, account, _ = arn.split(":", 5)
+            if f":{service}:" in self.texts[1:2]:
+                return Scope(partition, region or scope.region, account or scope.account)
+        return scope
 
     def _write(self, row: tuple[str | None, ...], scope: Scope) -> Resource:
         text, determined = self.texts[0], True

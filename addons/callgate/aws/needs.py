@@ -8,15 +8,27 @@ function of their own in the modules needs_*.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from callgate.aws import iam
+from callgate.aws import iam, names, needs_dynamodb, needs_ec2, needs_more, needs_s3
 from callgate.aws.arns import Pair, Path, Resource, Scope, Template, is_arn, path, values
 from callgate.call import Need
 
 UNKNOWN = Resource("*", False)
+BY_HAND: Final[dict[str, Callable[[str, Mapping[str, Any], Scope], list[Pair] | None]]] = {
+    "bedrock-runtime": needs_more.bedrock_runtime,
+    "dynamodb": needs_dynamodb.needs,
+    "ec2": needs_ec2.needs,
+    "events": needs_more.events,
+    "s3": needs_s3.needs,
+    "s3control": needs_s3.control_needs,
+    "secretsmanager": needs_more.secretsmanager,
+    "sns": needs_more.sns,
+    "ssm": needs_more.ssm,
+}
+"""Services with operations that AWS authorises in ways of their own. None: as the operation's plan says."""
 
 
 class Choice(NamedTuple):
@@ -34,6 +46,7 @@ class Plan(NamedTuple):
     needs: tuple[tuple[str, tuple[Choice, ...]], ...]
     any: tuple[Path, ...]
     roles: tuple[Path, ...]
+    profiles: tuple[Path, ...]
 
 
 def needs_of(
@@ -60,11 +73,19 @@ def needs_of(
 def pairs_of(service: str, operation: str, parameters: Mapping[str, Any], scope: Scope) -> list[Pair]:
     """As `needs_of`, as plain pairs."""
     plan = plan_of(service, operation)
-    pairs: list[Pair] = []
-    for action, choices in plan.needs:
-        pairs += ((action, *resource) for resource in _resources(choices, plan.any, parameters, scope))
+    scope = names.owner(service, parameters, scope)
+    parameters = names.plain_names(service, operation, parameters, scope)
+    by_hand = BY_HAND.get(service)
+    pairs = by_hand(operation, parameters, scope) if by_hand else None
+    if pairs is None:
+        pairs = []
+        for action, choices in plan.needs:
+            pairs += ((action, *resource) for resource in _resources(choices, plan.any, parameters, scope))
     for steps in plan.roles:
         pairs += (("iam:PassRole", *role(value, scope)) for value in values(parameters, steps))
+    if any(values(parameters, steps) for steps in plan.profiles):
+        # An instance profile does not tell the role in it.
+        pairs.append(("iam:PassRole", scope.arn("iam", "role/*", region=None).arn, False))
     return pairs
 
 
@@ -72,15 +93,13 @@ def role(value: str, scope: Scope) -> Resource:
     """The role that a parameter hands over: by ARN, or by a name whose path is not told."""
     if not is_arn(value):
         return Resource(scope.arn("iam", f"role/{value}", region=None).arn, False)
-    if ":instance-profile/" in value:
-        return Resource(scope.arn("iam", "role/*", region=None).arn, False)
     return Resource(value)
 
 
 def _resources(
     choices: tuple[Choice, ...], any_paths: tuple[Path, ...], parameters: Mapping[str, Any], scope: Scope
 ) -> list[Resource]:
-    """The resources that an action is asked for: those always needed, and the optional ones that are named."""
+    """The resources of an action: those always needed, and the optional ones that are named."""
     if not choices:
         return [Resource("*")]
     found: list[Resource] = []
@@ -111,7 +130,7 @@ def plan_of(service: str, operation: str) -> Plan:
     """
     text = _plans(service).get(operation)
     if text is None:
-        return Plan(((f"{_plans(service).get('', service)}:{operation}", (_ANYTHING,)),), (), ())
+        return Plan(((f"{_plans(service).get('', service)}:{operation}", (_ANYTHING,)),), (), (), ())
     plan = json.loads(text)
     return Plan(
         tuple(
@@ -123,6 +142,7 @@ def plan_of(service: str, operation: str) -> Plan:
         ),
         tuple(map(path, plan.get("any", ()))),
         tuple(map(path, plan.get("roles", ()))),
+        tuple(map(path, plan.get("profiles", ()))),
     )
 
 
