@@ -1,0 +1,92 @@
+"""AWS: HTTP requests to calls, and refusals back in the protocol of the request. All data ships with the
+package.
+"""
+
+from __future__ import annotations
+
+from callgate.call import Call, HttpRequest, Refusal
+
+from .auth import account_of
+from .classify import classify
+from .endpoints import Endpoints, host_of
+from .hosts import is_aws_domain
+from .iam import access_level
+from .models import operation_model, service_model
+from .needs import needs_of
+from .parameters import head_is_enough, read_parameters
+from .refusal import answer
+
+__all__ = [
+    "Endpoints",
+    "access_level",
+    "account_of",
+    "answer",
+    "head_suffices",
+    "is_aws_domain",
+    "knows_host",
+    "needs_of",
+    "operation_model",
+    "read",
+    "service_model",
+]
+
+NO_ENDPOINTS = Endpoints()
+
+
+def read(request: HttpRequest, endpoints: Endpoints = NO_ENDPOINTS) -> Call:
+    """What `request` asks of AWS. Raises Refusal, and nothing else, for what is unknown, ambiguous or
+    malformed.
+
+    A body of None streams: that is allowed only where `head_suffices`.
+    """
+    match = classify(request, endpoints)
+    found = read_parameters(match, request)
+    candidates = match.candidates
+    if found.candidate:
+        candidates = (
+            candidates[found.candidate],
+            *candidates[: found.candidate],
+            *candidates[found.candidate + 1 :],
+        )
+    service, operation = candidates[0]
+    account = account_of(match.auth.access_key_id)
+    needs = tuple(
+        need
+        for name, asked in candidates
+        for need in needs_of(
+            name,
+            asked,
+            found.values,
+            region=match.region,
+            partition=match.partition,
+            account=match.host.account or account,
+        )
+    )
+    return Call(
+        service=service,
+        operation=operation,
+        candidates=candidates,
+        protocol=match.protocol,
+        region=match.region,
+        partition=match.partition,
+        account=account,
+        access_key_id=match.auth.access_key_id,
+        auth="bearer" if match.auth.kind == "basic" else match.auth.kind,
+        parameters=found.values,
+        needs=needs,
+        payload=found.payload,
+        idempotency_tokens=tuple(found.model.idempotent_members) if found.model is not None else (),
+    )
+
+
+def head_suffices(request: HttpRequest, endpoints: Endpoints = NO_ENDPOINTS) -> bool:
+    """Whether everything that matters stands in the head, so that the body may stream past."""
+    try:
+        return head_is_enough(classify(request, endpoints))
+    except Refusal:
+        return False
+
+
+def knows_host(host: str, endpoints: Endpoints = NO_ENDPOINTS) -> bool:
+    """Whether calls to `host` (canonical) can be read: a host of AWS's, or one that stands in."""
+    return host_of(host, None, endpoints) is not None

@@ -1,0 +1,47 @@
+"""The shipped service models: botocore's, without documentation, loaded when a service is first asked for.
+
+All of them together would take 200 MB, so the least recently used give way.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import zipfile
+from functools import lru_cache
+from importlib.resources import files
+
+from botocore.model import OperationModel, OperationNotFoundError, ServiceModel
+
+from callgate.call import Call, Refusal
+
+_LOCK = threading.Lock()
+
+
+@lru_cache(maxsize=1)
+def _archive() -> zipfile.ZipFile:
+    return zipfile.ZipFile(str(files("callgate.aws") / "data/models.zip"))
+
+
+@lru_cache(maxsize=48)
+def service_model(service: str) -> ServiceModel:
+    """The model of `service` (botocore's name). Raises KeyError if there is none."""
+    with _LOCK:
+        text = _archive().read(f"{service}.json")
+    return ServiceModel(json.loads(text), service)
+
+
+def operation_model(call: Call) -> OperationModel:
+    """The model of the operation that `call` names. Raises Refusal for hosts that stand in no model."""
+    found = model_of(call.service, call.operation)
+    if found is None:
+        raise Refusal("no-model", f"{call.name} stands in no service model.")
+    return found
+
+
+def model_of(service: str, operation: str) -> OperationModel | None:
+    """The model of one operation, None if there is none."""
+    try:
+        return service_model(service).operation_model(operation)
+    except (KeyError, OperationNotFoundError):
+        return None

@@ -1,0 +1,106 @@
+"""The parameters of a classified request, as botocore's input shape has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.model import OperationModel
+
+from callgate.call import HttpRequest, Payload, Refusal
+
+from .body import plain_body
+from .cborbody import load_cbor, read_cbor
+from .classify import Match
+from .headers import check_charset, media_type
+from .jsonbody import load_json, read_json
+from .models import model_of
+from .querybody import read_pairs
+from .restparams import read_rest
+from .scalars import unknown
+
+_JSON_TYPES = frozenset(("application/x-amz-json-1.0", "application/x-amz-json-1.1", "application/json"))
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What was read. `values` follow the input shape of the candidate at `candidate`, which is `model`;
+    `payload` is set where the body is data that may be passed by reference."""
+
+    values: dict[str, Any]
+    payload: Payload | None = None
+    candidate: int = 0
+    model: OperationModel | None = None
+
+
+def read_parameters(match: Match, request: HttpRequest) -> Parameters:
+    """The parameters by the first candidate whose shape has them. Raises Refusal.
+
+    Twins share a wire, not always a model: one may know parameters that the other does not.
+    """
+    refusal: Refusal | None = None
+    for candidate, (service, operation) in enumerate(match.candidates):
+        model = model_of(service, operation)
+        if model is None:
+            return Parameters({})
+        try:
+            values, payload = _read(match, candidate, model, request)
+            return Parameters(values, payload, candidate, model)
+        except Refusal as error:
+            refusal = refusal or error
+            if error.code not in ("unknown-parameter", "malformed-parameter", "duplicate-parameter"):
+                break
+    assert refusal is not None
+    raise refusal
+
+
+def _read(
+    match: Match, candidate: int, model: OperationModel, request: HttpRequest
+) -> tuple[dict[str, Any], Payload | None]:
+    if match.protocol in ("rest-json", "rest-xml"):
+        return read_rest(match, match.routes[candidate], model, request)
+    if match.protocol in ("query", "ec2"):
+        return read_pairs(model.input_shape, match.form or [], ec2=match.protocol == "ec2"), None
+    check_charset(match.headers)
+    kind = media_type(match.headers)
+    body = _body(match, model, request)
+    if match.protocol == "json":
+        if kind not in _JSON_TYPES:
+            raise Refusal(
+                "wrong-content-type",
+                "The body is JSON by its protocol and something else by its Content-Type.",
+            )
+        value = load_json(body) if body else {}
+        read: Any = read_json
+    else:
+        if kind != "application/cbor" and (body or kind is not None):
+            raise Refusal(
+                "wrong-content-type",
+                "The body is CBOR by its protocol and something else by its Content-Type.",
+            )
+        value = load_cbor(body) if body else {}
+        read = read_cbor
+    if model.input_shape is None:
+        if value != {}:
+            raise unknown("in the body")
+        return {}, None
+    return read(model.input_shape, value), None
+
+
+def _body(match: Match, model: OperationModel, request: HttpRequest) -> bytes:
+    compresses = "gzip" in (model.request_compression or {}).get("encodings", ())
+    return plain_body(request, match.headers, match.protocol, compresses=compresses)
+
+
+def head_is_enough(match: Match) -> bool:
+    """Whether no parameter stands in the body: it is a streaming blob or an event stream."""
+    model = model_of(match.service, match.operation)
+    if model is None:
+        return False
+    shape = model.input_shape
+    payload = shape.serialization.get("payload") if shape is not None else None
+    if payload is None or match.protocol not in ("rest-json", "rest-xml"):
+        return False
+    member = shape.members[payload]
+    ways = member.serialization
+    return bool(member.type_name == "blob" and ways.get("streaming")) or bool(ways.get("eventstream"))

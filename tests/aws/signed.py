@@ -1,0 +1,175 @@
+"""Real requests for tests: botocore builds and signs them with made-up credentials, nothing is sent."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import botocore.session
+from botocore.config import Config
+from botocore.model import OperationModel, Shape
+
+from callgate.call import HttpRequest
+
+KEY_ID = "ASIAQNZGKIQY56JQ7WML"
+ACCOUNT = "029608264753"
+TIME = datetime.datetime(2024, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
+_ARN = "arn:aws:service:us-west-2:123456789012:thing/name"
+
+
+class _Captured(Exception):
+    pass
+
+
+def session() -> botocore.session.Session:
+    made = botocore.session.Session()
+    made.set_credentials(KEY_ID, "secret", "token")
+    return made
+
+
+class Builder:
+    """Builds signed requests of one service."""
+
+    def __init__(
+        self,
+        service: str,
+        region: str = "us-west-2",
+        made: botocore.session.Session | None = None,
+        **more: Any,
+    ):
+        config = more.pop("config", None) or Config()
+        config = config.merge(
+            Config(retries={"max_attempts": 0, "mode": "legacy"}, parameter_validation=False)
+        )
+        self.client = (made or session()).create_client(service, region, config=config, **more)
+        self.client.meta.events.register("before-send", self._capture)
+        self.sent: HttpRequest | None = None
+
+    def _capture(self, request: Any, **_: Any) -> None:
+        self.sent = as_request(request.method, request.url, request.headers.items(), request.body)
+        raise _Captured
+
+    def build(self, operation: str, parameters: dict[str, Any]) -> HttpRequest:
+        self.sent = None
+        try:
+            self.client._make_api_call(operation, parameters)
+        except _Captured:
+            pass
+        assert self.sent is not None
+        return self.sent
+
+    def model(self, operation: str) -> OperationModel:
+        return self.client.meta.service_model.operation_model(operation)
+
+
+def as_request(method: str, url: str, headers: Any, body: Any) -> HttpRequest:
+    parts = urlsplit(url)
+    target = url.split("://", 1)[1][len(parts.netloc) :]
+    if body is None:
+        body = b""
+    elif hasattr(body, "read"):
+        body = body.read()
+    elif isinstance(body, str):
+        body = body.encode()
+    decoded = [
+        (name, value.decode("latin-1") if isinstance(value, bytes) else value) for name, value in headers
+    ]
+    scheme = parts.scheme
+    return HttpRequest(
+        method,
+        (parts.hostname or "").lower(),
+        target if target.startswith("/") else "/" + target,
+        tuple(decoded),
+        bytes(body),
+        port=parts.port or (443 if scheme == "https" else 80),
+        scheme=scheme,
+    )
+
+
+def sample(shape: Shape | None, name: str = "", seen: tuple[str, ...] = ()) -> Any:
+    """A value for `shape` with every member set, recursion cut off."""
+    if shape is None:
+        return {}
+    kind = shape.type_name
+    if kind == "structure":
+        if getattr(shape, "is_document_type", False):
+            return {"a": [1, "b", {"c": None}], "d": True}
+        if shape.name in seen:
+            return None
+        members = shape.members
+        if getattr(shape, "is_tagged_union", False):
+            members = dict(list(members.items())[:1])
+        made = {
+            key: sample(member, key, (*seen, shape.name))
+            for key, member in members.items()
+            if SPECIAL.get(key, 0) is not None
+        }
+        return {key: value for key, value in made.items() if value is not None}
+    if kind == "list":
+        item = sample(shape.member, name, seen)
+        return None if item is None else [item] if isinstance(item, dict | list) else [item, item]
+    if kind == "map":
+        value = sample(shape.value, name, seen)
+        second = "key2" if shape.serialization.get("location") == "headers" else "key two"
+        return None if value is None else {"key1": value, second: value}
+    if kind == "string":
+        if shape.serialization.get("jsonvalue") and shape.serialization.get("location") == "header":
+            return {"a": 1}
+        return text(name)
+    return {
+        "integer": 7,
+        "long": 1 << 40,
+        "float": 1.5,
+        "double": 0.1,
+        "boolean": True,
+        "timestamp": TIME,
+        "blob": b"\x00\xffblob",
+    }[kind]
+
+
+SPECIAL: dict[str, Any] = {
+    "AccountId": "123456789012",
+    "Bucket": "amzn-bucket",
+    "OutpostId": "op-0123456789abcdef0",
+    "graphIdentifier": "g-0123456789",
+    "EndpointId": "abc123.456",
+    "RequestRoute": "io-route",
+    "KvsARN": "arn:aws:cloudfront::123456789012:key-value-store/guid",
+    "ChecksumAlgorithm": "CRC32",
+    "ContentLength": None,
+    "CopySource": "amzn-source/a key",
+    "RenameSource": "/amzn-bucket/a",
+    "StreamARN": "arn:aws:kinesis:us-west-2:123456789012:stream/name",
+    "ResourceARN": "arn:aws:kinesis:us-west-2:123456789012:stream/name",
+    "ConsumerARN": "arn:aws:kinesis:us-west-2:123456789012:stream/name/consumer/c:1",
+    "ContentMD5": "1B2M2Y8AsgTpgAmY7PhCfg==",
+    "QueueUrl": "https://sqs.us-west-2.amazonaws.com/123456789012/queue",
+}
+
+
+def text(name: str) -> str:
+    if name in SPECIAL:
+        return SPECIAL[name]
+    if name.lower().endswith("arn"):
+        return _ARN
+    return f"{name[:20]} é/+%" if name and name[0].islower() else f"{name[:20]}-1"
+
+
+def plain(value: Any) -> Any:
+    """`value` as the gateway has it: numbers exact, empty members kept."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return decimal.Decimal(repr(value))
+    return value
+
+
+def operations(made: botocore.session.Session, services: list[str]) -> Iterator[tuple[str, str]]:
+    for service in services:
+        for operation in made.get_service_model(service).operation_names:
+            yield service, operation
