@@ -80,8 +80,9 @@ def test_base64url_has_one_spelling(text: str) -> None:
         '{"a":Infinity}',
         "{}{}",
         "\ufeff{}",
-    ]
-    + ['{"a":' * 20_000 + "1" + "}" * 20_000, "[" * 100_000],
+        '{"a":' * 20_000 + "1" + "}" * 20_000,
+        "[" * 100_000,
+    ],
 )
 def test_json_that_two_readers_could_read_differently_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 (the reasons differ, the refusal is what counts)

@@ -21,21 +21,26 @@ _HIDDEN = "***"
 _SECRET_NAME = (
     r"[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|credential|auth)[\w.-]*"
 )
-_SECRET_OPTION = re.compile(rf"--?{_SECRET_NAME}|-p", re.IGNORECASE)
+_SECRET_OPTION = re.compile(rf"--?{_SECRET_NAME}", re.IGNORECASE)
 _SECRET_ASSIGNMENT = re.compile(
-    rf"(?<![\w.-])((?:--?)?{_SECRET_NAME}\s*[=:]\s*)(?:Bearer\s+|Basic\s+)?[^\s\"',;&]+", re.IGNORECASE
+    rf"""(?<![\w.-])((?:--?)?{_SECRET_NAME}["']?\s*[=:]\s*)"""
+    r"""(?:"[^"]*"|'[^']*'|(?:Bearer\s+|Basic\s+)?[^\s"',;&]+)""",
+    re.IGNORECASE,
 )
 _SECRET_SHAPES = re.compile(
     r"eyJ[\w-]{8,}\.[\w.-]+"  # JSON Web Tokens
     r"|cgs_[\w-]{20,}"
     r"|(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|sk-)[\w-]{16,}"
     # An AWS secret access key: 40 characters of base64 of several kinds, so that a commit is none.
-    r"|(?<![A-Za-z0-9/+=])(?=[A-Za-z0-9/+]*[0-9])(?=[A-Za-z0-9/+]*[A-Z])(?=[A-Za-z0-9/+]*[a-z])"
+    r"|(?<![A-Za-z0-9/+])(?=[A-Za-z0-9/+]*[0-9])(?=[A-Za-z0-9/+]*[A-Z])(?=[A-Za-z0-9/+]*[a-z])"
     r"[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"
     r"|(?<=://)[^/\s@]+(?=@)"
     r"|(?<=[Bb]earer )[^\s\"']+|(?<=[Bb]asic )[^\s\"']+"
     r"|-----BEGIN[^-]*PRIVATE KEY-----[\s\S]*"
 )
+# In these, `-p` is a password; elsewhere it is a port, a path or something else that is worth keeping.
+_TAKES_P = re.compile(r"(?:mysql|mariadb|mongo|sshpass|docker)[\w-]*")
+_USER_OPTIONS = ("-u", "--user", "--proxy-user")
 
 
 def read_context(octets: bytes) -> dict[str, Any]:
@@ -73,11 +78,19 @@ def scrub(text: str) -> str:
 
 def scrub_command(words: list[str]) -> list[str]:
     """A command line's words, bounded in number and length, without secrets."""
+    takes_p = bool(_TAKES_P.fullmatch(words[0].rpartition("/")[2]))
     kept: list[str] = []
-    hide_next = False
+    before = ""
     for word in words[:_MAX_WORDS]:
-        kept.append(_HIDDEN if hide_next and not word.startswith("--") else scrub(word)[:_MAX_TEXT])
-        hide_next = bool(_SECRET_OPTION.fullmatch(word))
+        if (before == "-p" and takes_p) or (_SECRET_OPTION.fullmatch(before) and not word.startswith("--")):
+            kept.append(_HIDDEN)
+        elif takes_p and word.startswith("-p") and word != "-p":
+            kept.append("-p" + _HIDDEN)
+        elif before in _USER_OPTIONS and ":" in word:
+            kept.append(f"{scrub(word.partition(':')[0])[:_MAX_TEXT]}:{_HIDDEN}")
+        else:
+            kept.append(scrub(word)[:_MAX_TEXT])
+        before = word
     if len(words) > _MAX_WORDS:
         kept.append("…")
     return kept

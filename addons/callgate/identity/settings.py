@@ -64,7 +64,7 @@ class IssuerSettings(BaseModel):
     """
     allow: tuple[str, ...] = ()
     """What the profile refuses unless it is named here (`github`: `pull_request_target`)."""
-    max_token_life: Duration = 0.0
+    max_token_life: Duration = Field(default=0.0, gt=0)
     """The longest `exp - iat`; by default the profile's."""
     session_cap: Duration | None = None
     """The longest session; by default that of `[identity]`."""
@@ -130,13 +130,13 @@ class IdentitySettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     issuers: tuple[IssuerSettings, ...] = Field(default=(), alias="issuer")
-    session_cap: Duration = 6 * 3600.0
+    session_cap: Duration = Field(default=6 * 3600.0, gt=0)
     """How long a session may be renewed."""
     max_sessions: int = Field(default=20_000, ge=1)
     """Sessions known at once; past it, no new one is opened."""
     second_address: Literal["flag", "refuse"] = "flag"
     """What happens when a token or session is used from a second source address."""
-    leeway: Duration = 30.0
+    leeway: Duration = Field(default=30.0, le=300)
     """How far `iat` and `nbf` may lie ahead of this host's clock. There is none on `exp`."""
     keys_refresh: Duration = 3600.0
     """The age at which an issuer's keys are fetched anew, in the background."""

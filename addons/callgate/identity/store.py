@@ -14,6 +14,7 @@ from callgate.identity.verifier import Verified
 from callgate.journal import Journal, Record, StepTaken
 
 _MAX_ADDRESSES = 16
+_SWEEP_FROM = 1000
 
 
 class SessionStore:
@@ -30,6 +31,7 @@ class SessionStore:
         self._addresses: dict[str, set[str]] = {}
         self._opening: dict[str, asyncio.Future[None]] = {}
         self._revoked_tokens: dict[str, float] = {}
+        self._sweep_at = _SWEEP_FROM
 
     def restore(self) -> None:
         """Read back what the journal holds. An ended session stays ended, whatever was written after."""
@@ -138,13 +140,19 @@ class SessionStore:
             self._by_handle[session.handle_sha256] = session.id
 
     def _make_room(self) -> None:
-        if len(self._sessions) + len(self._opening) < self._limit:
-            return
+        """Forget what nothing refers to any more when their number doubled. Raises Refusal at the limit."""
+        if len(self._sessions) >= self._sweep_at:
+            self._sweep()
+        if len(self._sessions) + len(self._opening) >= self._limit:
+            self._sweep()
+            if len(self._sessions) + len(self._opening) >= self._limit:
+                raise Refusal("too-many-sessions", "No more sessions can be opened now.", status=503)
+
+    def _sweep(self) -> None:
         now = self._clock()
         for session in [each for each in self if each.forgotten_at <= now]:
             del self._sessions[session.id]
             self._addresses.pop(session.id, None)
             self._by_handle.pop(session.handle_sha256 or "", None)
         self._revoked_tokens = {name: at for name, at in self._revoked_tokens.items() if at > now}
-        if len(self._sessions) + len(self._opening) >= self._limit:
-            raise Refusal("too-many-sessions", "No more sessions can be opened now.", status=503)
+        self._sweep_at = max(_SWEEP_FROM, 2 * len(self._sessions))
