@@ -177,7 +177,7 @@ class Gateway:
 
 
 def read_entries(home: Home, kind: str | None = None) -> list[dict[str, Any]]:
-    """The bodies of the entries in a home's ledger, as `Gateway.entries`."""
+    """The bodies of the entries in a home's ledger, as `Gateway.entries`; calls with their `callId`."""
     with sqlite3.connect(f"file:{home.folder}/state/ledger.db?mode=ro", uri=True) as db:
         db.row_factory = sqlite3.Row
         rows = db.execute("select * from entries order by seq").fetchall()
@@ -186,7 +186,8 @@ def read_entries(home: Home, kind: str | None = None) -> list[dict[str, Any]]:
     for row in rows:
         entry = json.loads(row["entry"])
         if kind is None or entry["kind"] == kind:
-            found.append({**entry["body"], "kind": entry["kind"]})
+            of_call = {"callId": entry["subject"]} if entry["kind"].startswith("call.") else {}
+            found.append({**entry["body"], **of_call, "kind": entry["kind"]})
     return found
 
 
