@@ -16,7 +16,6 @@ from functools import lru_cache
 from typing import Any
 
 import jsonpath_ng
-from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext import filter as filters
 from jsonpath_ng.ext.parser import parse as parse_jsonpath
 
@@ -72,10 +71,8 @@ def _parse(text: str) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             return parse_jsonpath(text)
-    except (JSONPathError, ValueError, TypeError, AttributeError, LookupError) as error:
-        raise ValueError(
-            f"{text!r} is not a JSONPath: {str(error).splitlines()[0] if str(error) else error!r}"
-        )
+    except Exception as error:  # noqa: BLE001 - releases of jsonpath-ng differ in what they raise
+        raise ValueError(f"{text!r} is not a JSONPath: {str(error).partition(chr(10))[0] or error!r}")
 
 
 def _compile(node: Any) -> _Step:
