@@ -31,7 +31,7 @@ async def answer(gateway: Gateway, flow: http.HTTPFlow) -> http.Response:
         case "POST", "/callgate/renew":
             return _json(await authenticator.renew(_bearer(flow), _form(flow), source_ip=source_ip))
         case "POST", "/callgate/close":
-            await authenticator.end(_bearer(flow))
+            await authenticator.close_session(_bearer(flow), source_ip=source_ip)
             return _json({})
         case "GET", "/callgate/refusals":
             identity = await authenticator.identify(_bearer(flow), source_ip=source_ip)

@@ -139,7 +139,7 @@ class Authenticator:
         """Close the session of `handle`: its job is done. Raises Refusal as `renew` does."""
         session = self._session(handle)
         await self._check_place(session, source_ip)
-        await self._store.end(session, "closed", by=session.identity.principal_id)
+        await self._store.end(session, "closed")
 
     async def revoke(self, session_id: str, by: str) -> dict[str, Any]:
         """Revoke a session in the name of the operator `by`, with the tokens that it was given and their

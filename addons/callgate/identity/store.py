@@ -100,13 +100,13 @@ class SessionStore:
         self._sessions[session.id] = renewed
         return renewed
 
-    async def end(self, session: Session, state: Literal["closed", "revoked"], by: str) -> None:
-        """Close or revoke: at once in memory, then in the journal."""
+    async def end(self, session: Session, state: Literal["closed", "revoked"], by: str | None = None) -> None:
+        """Close or revoke (`by` an operator): at once in memory, then in the journal."""
         self._sessions[session.id] = ended = replace(session, state=state)
         if state == "revoked":
             self._revoked_tokens.update(session.tokens)
         try:
-            await self._journal.append(ended.record(f"session.{state}", "end", by=by))
+            await self._journal.append(ended.record(f"session.{state}", "end", **({"by": by} if by else {})))
         except StepTaken:
             raise Refusal("session-ended", "The session has ended already.", status=409) from None
 
