@@ -8,7 +8,7 @@ from callgate.call import Call, HttpRequest, Refusal
 
 from .auth import account_of
 from .classify import classify
-from .endpoints import Endpoints, host_of
+from .endpoints import Endpoints, knows_host
 from .hosts import is_aws_domain
 from .iam import access_level
 from .models import operation_model, service_model
@@ -49,7 +49,7 @@ def read(request: HttpRequest, endpoints: Endpoints = NO_ENDPOINTS) -> Call:
             *candidates[found.candidate + 1 :],
         )
     service, operation = candidates[0]
-    account = account_of(match.auth.access_key_id)
+    account = account_of(match.head.auth.access_key_id)
     needs = tuple(
         need
         for name, asked in candidates
@@ -57,9 +57,9 @@ def read(request: HttpRequest, endpoints: Endpoints = NO_ENDPOINTS) -> Call:
             name,
             asked,
             found.values,
-            region=match.region,
-            partition=match.partition,
-            account=match.host.account or account,
+            region=match.head.region,
+            partition=match.head.partition,
+            account=match.head.host.account or account,
         )
     )
     return Call(
@@ -67,11 +67,11 @@ def read(request: HttpRequest, endpoints: Endpoints = NO_ENDPOINTS) -> Call:
         operation=operation,
         candidates=candidates,
         protocol=match.protocol,
-        region=match.region,
-        partition=match.partition,
+        region=match.head.region,
+        partition=match.head.partition,
         account=account,
-        access_key_id=match.auth.access_key_id,
-        auth="bearer" if match.auth.kind == "basic" else match.auth.kind,
+        access_key_id=match.head.auth.access_key_id,
+        auth="bearer" if match.head.auth.kind == "basic" else match.head.auth.kind,
         parameters=found.values,
         needs=needs,
         payload=found.payload,
@@ -85,8 +85,3 @@ def head_suffices(request: HttpRequest, endpoints: Endpoints = NO_ENDPOINTS) -> 
         return head_is_enough(classify(request, endpoints))
     except Refusal:
         return False
-
-
-def knows_host(host: str, endpoints: Endpoints = NO_ENDPOINTS) -> bool:
-    """Whether calls to `host` (canonical) can be read: a host of AWS's, or one that stands in."""
-    return host_of(host, None, endpoints) is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from .hosts import Host, aws_host
@@ -85,37 +85,34 @@ def _dashed_prefixes() -> frozenset[str]:
     return frozenset(row[2] for row in rows if len(row) > 2 and row[2] and row[2].endswith("-"))
 
 
-def host_of(name: str, port: int | None, endpoints: Endpoints) -> Host | None:
-    """What the host `name` (canonical) is: a stand-in or AWS's own; None if it is neither."""
-    if endpoints.entries and (found := endpoints.find(name, port)):
-        return _standin(*found)
-    return aws_host(name)
+def knows_host(host: str, endpoints: Endpoints = Endpoints()) -> bool:  # noqa: B008 - it is frozen
+    """Whether calls to `host` (canonical) can be read: a host of AWS's, or one that stands in."""
+    return endpoints.find(host, None) is not None or aws_host(host) is not None
 
 
 @lru_cache(maxsize=1024)
-def _standin(entry: Endpoint, before: str) -> Host:
+def standin(entry: Endpoint, before: str, signing: str | None) -> Host:
+    """The host that `entry` is, with `before` in front of its name, for a request signed for the service `signing`."""
     known = index()
-    named: tuple[str, ...] = ()
-    if entry.service in known.services:
-        named = (entry.service,)
-    elif entry.service is not None:
-        named = known.by_signing[entry.service]
-    labels = tuple(before.removesuffix(".").split(".")) if before.endswith(".") else ()
+    if entry.service is not None:
+        named = (entry.service,) if entry.service in known.services else known.by_signing[entry.service]
+    elif signing is not None:
+        named = known.by_signing.get(signing, ())
+    else:
+        unsigned = (s.name for s in known.services.values() if any(map(s.is_unsigned, s.operations)))
+        named = tuple(unsigned)
+    labels = tuple(before[:-1].split(".")) if before.endswith(".") else ()
     # A front may keep AWS's own names before its own: `sqs.us-east-1.` + `localhost.localstack.cloud`.
-    inner = aws_host(".".join(labels) + ".amazonaws.com") if labels else None
-    if (
-        inner is not None
-        and inner.site is None
-        and (not named or any(name in named for name, _ in inner.services))
-    ):
-        kept = tuple(pair for pair in inner.services if not named or pair[0] in named)
-        return Host(
-            kept, None, inner.region, inner.scopes, inner.labels, inner.account, inner.signing, inner.s3,
-            standin=True, base=entry.path, port=entry.port,
-        )  # fmt: skip
+    inner = aws_host(f"{before}amazonaws.com") if labels else None
+    kept = tuple(pair for pair in inner.services if pair[0] in named) if inner is not None else ()
+    if inner is not None and kept:
+        return replace(inner, services=kept, partition=None, standin=True)
     prefix = "*." * len(labels) if labels else before
-    account = next((label for label in labels if re.fullmatch(r"\d{12}", label)), None)
     return Host(
-        tuple((name, prefix) for name in named), None, labels=labels, account=account,
-        standin=True, base=entry.path, port=entry.port,
-    )  # fmt: skip
+        tuple((name, prefix) for name in named),
+        None,
+        labels=labels,
+        account=next((label for label in labels if re.fullmatch(r"\d{12}", label)), None),
+        standin=True,
+        anonymous=entry.service is None and signing is None,
+    )

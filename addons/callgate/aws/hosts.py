@@ -7,7 +7,7 @@ as templates (`sqs.{region}.{dns}`, `*` for one label that a caller chooses) and
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from .index import Index, index
@@ -42,8 +42,7 @@ class Host:
     s3: S3Address | None = None
     site: Site | None = None
     standin: bool = False
-    base: str = ""
-    port: int | None = 443
+    anonymous: bool = False
 
 
 @lru_cache(maxsize=4096)
@@ -57,8 +56,8 @@ def aws_host(host: str) -> Host | None:
         inside = _VPCE.fullmatch(stem)
         if inside is None:
             return _in_partition(known, host, stem, suffix, mark, partitions)
-        stem = _behind_endpoint(inside[1], inside[2])
-        return _in_partition(known, stem + suffix, stem, suffix, mark, partitions) if stem else None
+        public = _behind_endpoint(inside[1], inside[2])
+        return _in_partition(known, public + suffix, public, suffix, mark, partitions) if public else None
     return _in_table(known, host, host, "", "", ()) if is_aws_domain(host) else None
 
 
@@ -173,8 +172,3 @@ def _site(known: Index, stem: str, suffix: str, partitions: tuple[str, ...]) -> 
     partition = known.regions[site.region] if site.region else partitions[0]
     scopes = frozenset((site.region,)) if site.region else None
     return Host((), partition, site.region, scopes, account=site.account, site=site)
-
-
-def with_prefix(host: Host, prefix: str, labels: tuple[str, ...]) -> Host:
-    """`host` with every service at the host prefix `prefix`."""
-    return replace(host, services=tuple((name, prefix) for name, _ in host.services), labels=labels)

@@ -40,6 +40,16 @@ class Service:
         """The REST protocol that the service speaks, if any. None speaks two."""
         return next((protocol for protocol in self.protocols if protocol in REST), None)
 
+    def is_unsigned(self, operation: str) -> bool:
+        """Whether the operation may be called without a signature of SigV4."""
+        row = self.operations[operation]
+        return len(row) > 4 and bool(row[4])
+
+    def is_deprecated(self, operation: str) -> bool:
+        """Whether the model has another operation in its place."""
+        row = self.operations[operation]
+        return len(row) > 5 and bool(row[5])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Index:

@@ -61,8 +61,8 @@ def _read(
         return read_rest(match, match.routes[candidate], model, request)
     if match.protocol in ("query", "ec2"):
         return read_pairs(model.input_shape, match.form or [], ec2=match.protocol == "ec2"), None
-    check_charset(match.headers)
-    kind = media_type(match.headers)
+    check_charset(match.head.headers)
+    kind = media_type(match.head.headers)
     body = _body(match, model, request)
     if match.protocol == "json":
         if kind not in _JSON_TYPES:
@@ -89,17 +89,15 @@ def _read(
 
 def _body(match: Match, model: OperationModel, request: HttpRequest) -> bytes:
     compresses = "gzip" in (model.request_compression or {}).get("encodings", ())
-    return plain_body(request, match.headers, match.protocol, compresses=compresses)
+    return plain_body(request, match.head.headers, match.protocol, compresses=compresses)
 
 
 def head_is_enough(match: Match) -> bool:
     """Whether no parameter stands in the body: it is a streaming blob or an event stream."""
-    model = model_of(match.service, match.operation)
-    if model is None:
-        return False
-    shape = model.input_shape
+    model = model_of(*match.candidates[0])
+    shape = model.input_shape if model is not None and match.routes else None
     payload = shape.serialization.get("payload") if shape is not None else None
-    if payload is None or match.protocol not in ("rest-json", "rest-xml"):
+    if shape is None or payload is None:
         return False
     member = shape.members[payload]
     ways = member.serialization

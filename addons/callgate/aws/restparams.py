@@ -13,6 +13,7 @@ from callgate.call import HttpRequest, Payload, Refusal
 from .auth import S3_V2_KEYS, V4_KEYS
 from .body import plain_body, streamed_body
 from .classify import Match
+from .head import Head
 from .headers import check_charset, media_type
 from .jsonbody import load_json, read_json, shown
 from .routes import Route
@@ -32,14 +33,14 @@ def read_rest(match: Match, route: Route, model: OperationModel, request: HttpRe
     found: dict[str, Any] = {}
     members = shape.members if shape is not None else {}
     places = _places(shape) if shape is not None else {}
-    _path(found, match, route, members, places)
-    _query(found, match, route, places, {key for key, _ in route.literals})
+    _path(found, match.values, match.head, route, members, places)
+    _query(found, match.head, route, places, {key for key, _ in route.literals})
     for name, member in members.items():
         location = member.serialization.get("location")
         if location == "header":
-            _header(found, name, member, match.headers)
+            _header(found, name, member, match.head.headers)
         elif location == "headers":
-            _header_map(found, name, member, match.headers)
+            _header_map(found, name, member, match.head.headers)
     return found, _body(found, match, shape, request, model)
 
 
@@ -60,12 +61,13 @@ def _places(shape: Shape) -> dict[str, dict[str, tuple[str, Shape]]]:
 
 def _path(
     found: dict[str, Any],
-    match: Match,
+    texts: tuple[str, ...],
+    head: Head,
     route: Route,
     members: Mapping[str, Shape],
     places: dict[str, dict[str, tuple[str, Shape]]],
 ) -> None:
-    for label, text in zip(route.labels, match.values, strict=True):
+    for label, text in zip(route.labels, texts, strict=True):
         known = places["uri"].get(label) if places else None
         if known is None:
             # A URI of an older release: what was in the path may stand elsewhere now, or nowhere.
@@ -75,7 +77,7 @@ def _path(
                 continue
             known = (label, members[label])
         _set(found, known[0], from_text(known[1], text, known[0], "iso8601"))
-    for label, text in zip(route.prefix_labels, match.host.labels, strict=False):
+    for label, text in zip(route.prefix_labels, head.host.labels, strict=False):
         if label in members:
             _set(found, label, text)
 
@@ -88,13 +90,13 @@ def _set(found: dict[str, Any], name: str, value: Any) -> None:
 
 def _query(
     found: dict[str, Any],
-    match: Match,
+    head: Head,
     route: Route,
     places: dict[str, dict[str, tuple[str, Shape]]],
     literals: set[str],
 ) -> None:
     seen: set[str] = set()
-    for key, text in match.target.pairs:
+    for key, text in head.target.pairs:
         known = places["querystring"].get(key) if places else None
         if known is not None:
             name, member = known
@@ -111,7 +113,7 @@ def _query(
                     "ambiguous-operation", f"The query has {shown(key)} in another way than the operation."
                 )
             seen.add(key)
-        elif key in V4_KEYS or key == "x-id" or (match.service == "s3" and key in S3_V2_KEYS):
+        elif key in V4_KEYS or key == "x-id" or (route.service == "s3" and key in S3_V2_KEYS):
             if key in seen:
                 raise twice(shown(key))
             seen.add(key)
@@ -197,7 +199,7 @@ def _body(
         return None
     protocol = match.protocol
     compresses = "gzip" in (model.request_compression or {}).get("encodings", ())
-    body = plain_body(request, match.headers, protocol, compresses=compresses)
+    body = plain_body(request, match.head.headers, protocol, compresses=compresses)
     if member is not None and member.type_name == "string":
         try:
             found[str(payload)] = body.decode("utf-8")
@@ -218,13 +220,13 @@ def _body(
 def _data(
     found: dict[str, Any], name: str, member: Shape, match: Match, request: HttpRequest
 ) -> Payload | None:
-    streamed = streamed_body(request, match.headers)
+    streamed = streamed_body(request, match.head.headers)
     reference = Payload(streamed.length, streamed.sha256)
     if streamed.data is None:
         found[name] = reference
         return reference
     if len(streamed.data) <= INLINE or not member.serialization.get("streaming"):
-        if streamed.data or (request.method in ("PUT", "POST") and "content-length" in match.headers):
+        if streamed.data or (request.method in ("PUT", "POST") and "content-length" in match.head.headers):
             found[name] = streamed.data
         return reference if member.serialization.get("streaming") else None
     found[name] = reference
@@ -232,8 +234,8 @@ def _data(
 
 
 def _check_type(match: Match) -> None:
-    kind = media_type(match.headers)
-    check_charset(match.headers)
+    kind = media_type(match.head.headers)
+    check_charset(match.head.headers)
     if kind is None:
         return
     foreign = ("application/x-www-form-urlencoded", "multipart/form-data", "application/cbor")

@@ -80,15 +80,6 @@ def _registry(request: HttpRequest, target: Target) -> str:
     raise Refusal("unknown-operation", "The request is not one of the OCI distribution specification.")
 
 
-def _otlp(action: str, path: str) -> Callable[[HttpRequest, Target], str]:
-    def name(request: HttpRequest, target: Target) -> str:
-        if request.method == "POST" and "/".join(target.segments) == path:
-            return action
-        raise Refusal("unknown-operation", "The host takes OTLP exports only.")
-
-    return name
-
-
 def _packages(request: HttpRequest, target: Target) -> str:
     if request.method in ("GET", "HEAD"):
         return "ReadFromRepository"
@@ -148,9 +139,9 @@ def site_at(host: str) -> Site | None:
     return None
 
 
-# OTLP exports share hosts with modelled services; (service, path) tells them apart.
+# OTLP exports share hosts with modelled services; service, method and path tell them apart.
 OTLP = {
-    ("xray", "v1/traces"): _otlp("PutTraceSegments", "v1/traces"),
-    ("logs", "v1/logs"): _otlp("PutLogEvents", "v1/logs"),
-    ("cloudwatch", "v1/metrics"): _otlp("PutMetricData", "v1/metrics"),
+    ("xray", "POST", "v1/traces"): "PutTraceSegments",
+    ("logs", "POST", "v1/logs"): "PutLogEvents",
+    ("cloudwatch", "POST", "v1/metrics"): "PutMetricData",
 }

@@ -1,0 +1,130 @@
+"""The head of a request, read once: headers, target, signature, and the host that all of them agree on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from callgate.call import HttpRequest, Refusal
+
+from .auth import Auth, read_auth
+from .endpoints import Endpoints, standin
+from .headers import read_headers
+from .hosts import Host, aws_host
+from .index import index
+from .target import Target, read_target
+
+_METHODS = frozenset(("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"))
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A request whose host, scope and region agree. `host.services` are those that the signature may be for;
+    `target` has the bucket in its path where the host has it in its name.
+    """
+
+    request: HttpRequest
+    headers: Mapping[str, str]
+    target: Target
+    auth: Auth
+    host: Host
+    region: str | None
+    partition: str
+
+
+def read_head(request: HttpRequest, endpoints: Endpoints) -> Head:
+    """Reads all but the body. Raises Refusal for what is unknown, malformed or at odds with itself."""
+    if request.method not in _METHODS:
+        raise Refusal("unknown-method", "The method is none that AWS's protocols use.", status=405)
+    headers = read_headers(request)
+    found = endpoints.find(request.host, request.port) if endpoints.entries else None
+    target = read_target(request.target, found[0].path if found else "")
+    auth = read_auth(headers, target.pairs)
+    host = standin(*found, auth.service) if found else aws_host(request.host)
+    if host is None:
+        raise Refusal("unknown-host", f"{request.host} is no host whose calls the gateway can read.")
+    if not host.standin:
+        _check_channel(request, host)
+    if host.site is None:
+        host = _signed_for(host, auth)
+        host, target = _bucket_in_path(host, target, headers)
+    elif auth.service is not None and auth.service not in host.site.signing:
+        raise _mismatch(auth.service)
+    region, partition = _region(host, auth)
+    return Head(request, headers, target, auth, host, region, partition)
+
+
+def _check_channel(request: HttpRequest, host: Host) -> None:
+    plain = request.scheme != "https"
+    if plain and not (host.s3 is not None and host.s3.kind == "website"):
+        raise Refusal("plaintext", "Calls to AWS go over TLS only.")
+    if request.port != (80 if plain else 443):
+        raise Refusal("unexpected-port", f"AWS does not answer at port {request.port}.")
+
+
+def _mismatch(name: str) -> Refusal:
+    return Refusal("scope-mismatch", f"The signature is for {name}, the host is not.")
+
+
+def _signed_for(host: Host, auth: Auth) -> Host:
+    """`host` with the services that the signature may be for; scope and host must agree."""
+    if auth.service is None:
+        return host
+    services = index().services
+    if host.signing is not None and auth.service not in host.signing:
+        raise _mismatch(auth.service)
+    kept = tuple(pair for pair in host.services if auth.service in services[pair[0]].signing)
+    if not kept:
+        raise _mismatch(auth.service)
+    return host if kept == host.services else replace(host, services=kept)
+
+
+def _bucket_in_path(host: Host, target: Target, headers: Mapping[str, str]) -> tuple[Host, Target]:
+    """The path as if the bucket stood in it, and without the slash that may end a bucket's own path."""
+    if not any(name == "s3" for name, _ in host.services):
+        return host, target
+    bucket = host.s3.bucket if host.s3 is not None else None
+    if host.standin and host.s3 is None and host.labels:
+        if "x-amz-account-id" in headers:
+            return replace(host, services=tuple(pair for pair in host.services if pair[0] != "s3")), target
+        bucket = ".".join(host.labels)
+        host = replace(host, services=(("s3", ""),))
+    segments, slashed = target.segments, target.slashed
+    if bucket is not None:
+        segments, slashed = (bucket, *segments), slashed and (False, *slashed)
+    if len(segments) == 2 and segments[1] == "":
+        segments, slashed = segments[:1], slashed and slashed[:1]
+    if segments is target.segments:
+        return host, target
+    return host, replace(target, segments=segments, slashed=slashed)
+
+
+def _region(host: Host, auth: Auth) -> tuple[str | None, str]:
+    """Region and partition that host and signature agree on."""
+    known = index()
+    if auth.regions is not None:
+        if host.region is not None and not any(_covers(pattern, host.region) for pattern in auth.regions):
+            raise Refusal(
+                "scope-mismatch", "The region set of the signature does not cover the host's region."
+            )
+        region = host.region or auth.region
+        return region, host.partition or known.regions.get(region or "", "aws")
+    region = auth.region
+    if region is None:
+        return host.region, host.partition or known.regions.get(host.region or "", "aws")
+    partition = known.regions.get(region)
+    if partition is None:
+        raise Refusal("unknown-region", "The signature names a region that AWS does not have.")
+    if host.scopes is not None:
+        if region not in host.scopes and not any(
+            region in known.services[name].everywhere for name, _ in host.services
+        ):
+            raise _mismatch(region)
+    elif host.partition is not None and known.partitions[partition][0] != known.partitions[host.partition][0]:
+        raise _mismatch(region)
+    return host.region or region, known.regions.get(host.region or "", partition)
+
+
+def _covers(pattern: str, region: str) -> bool:
+    return re.fullmatch(pattern.replace("*", "[a-z0-9-]*"), region) is not None
