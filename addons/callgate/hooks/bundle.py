@@ -277,7 +277,7 @@ class Bundle:
         await guarded("portal", work, refusals.append, self.gateway.terms.stage_seconds)
         flow.metadata[ANSWERED] = True
         for refusal in refusals:
-            flow.response = bare_answer(refusal)
+            flow.response = portal.refused(refusal)
             await self.early.note(refusal, source_ip=flow.client_conn.peername[0], target=flow.request.path[:100])
         for name in ("authorization", "proxy-authorization"):
             flow.request.headers.pop(name, None)

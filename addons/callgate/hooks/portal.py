@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -40,8 +41,20 @@ async def answer(gateway: Gateway, flow: http.HTTPFlow) -> http.Response:
             raise Refusal("not-found", "This is a proxy; there is nothing here but /callgate/.", status=404)
 
 
+def refused(refusal: Refusal) -> http.Response:
+    """A refusal in the form of RFC 6749, section 5.2."""
+    answer = _json({"error": refusal.code, "error_description": refusal.detail}, refusal.status)
+    answer.headers["X-Callgate-Reason"] = refusal.code
+    return answer
+
+
 def _json(body: dict[str, Any], status: int = 200) -> http.Response:
-    headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+    # The date lets a runner see that its clock is off.
+    headers = {
+        "Content-Type": "application/json",
+        "Cache-Control": "no-store",
+        "Date": formatdate(usegmt=True),
+    }
     return http.Response.make(status, json.dumps(body), headers)
 
 

@@ -19,7 +19,14 @@ NO_PROXY = (
     "169.254.170.23",  # EKS Pod Identity
     "fd00:ec2::23",
 )
-CA_VARIABLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO")
+CA_VARIABLES = (
+    "AWS_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "GIT_PROXY_SSL_CAINFO",
+)
 AWS_DOMAINS = ("amazonaws.com", "amazonaws.com.cn", "api.aws", "aws.dev", "on.aws", "amazonaws.eu", "aws.eu")
 # An attempt is held for 45 s at most: this outlasts a hold of a quarter of an hour.
 MAX_ATTEMPTS = "25"
@@ -57,6 +64,8 @@ def child_environment(
     }
     if ca is not None:
         changes.update(_bundles(environ, ca, folder))
+        # curl takes no variable for the CA of a proxy, but reads its configuration from where this one says.
+        changes["CURL_HOME"] = _curl_home(environ, changes["CURL_CA_BUNDLE"], folder)
     if environ.get("AWS_RETRY_MODE", "standard") != "legacy":
         # The legacy mode doubles its pause without a bound; many attempts of it would take days.
         changes["AWS_RETRY_MODE"] = environ.get("AWS_RETRY_MODE", "standard")
@@ -88,6 +97,16 @@ def _node_options(already: str, folder: str) -> str:
         file.write(script)
     quoted = path.replace("\\", "\\\\").replace('"', '\\"')
     return f'{already} --require "{quoted}"'.strip()
+
+
+def _curl_home(environ: Mapping[str, str], bundle: str, folder: str) -> str:
+    """A folder whose .curlrc is the user's own, and names the bundle for proxies."""
+    homes = [environ.get(name) for name in ("CURL_HOME", "XDG_CONFIG_HOME", "HOME")]
+    candidates = [os.path.join(home, name) for home in homes if home for name in (".curlrc", "curlrc")]
+    own = next((_contents(path) for path in candidates if os.path.isfile(path)), "")
+    with open(os.path.join(folder, ".curlrc"), "w", encoding="utf-8") as file:
+        file.write(f'{own}\nproxy-cacert = "{bundle}"\n')
+    return folder
 
 
 def _bundles(environ: Mapping[str, str], ca: str, folder: str) -> dict[str, str]:
