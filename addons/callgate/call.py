@@ -135,7 +135,7 @@ class Call:
 def to_json(value: Any) -> Any:
     """`value` (parameters of a call) as JSON can hold it: bytes as `{"$bytes": base64}`, times as `{"$time": ISO 8601}`.
 
-    Decimals become numbers where a float holds them exactly, else `{"$number": text}`.
+    Decimals become numbers where a float's own text says the same, else `{"$number": text}`.
     """
     match value:
         case bytes() | bytearray():
@@ -149,7 +149,7 @@ def to_json(value: Any) -> Any:
         case list() | tuple():
             return [to_json(v) for v in value]
         case decimal.Decimal():
-            exact = value.is_finite() and decimal.Decimal(float(value)) == value
+            exact = value.is_finite() and decimal.Decimal(repr(float(value))) == value
             return float(value) if exact else {"$number": str(value)}
         case _:
             return value

@@ -40,7 +40,7 @@ def read(request: HttpRequest, endpoints: Endpoints = NO_ENDPOINTS) -> Call:
     A body of None streams: that is allowed only where `head_suffices`.
     """
     match = classify(request, endpoints)
-    found = read_parameters(match, request)
+    found = read_parameters(match)
     candidates = match.candidates
     if found.candidate:
         candidates = (

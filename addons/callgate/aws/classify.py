@@ -6,18 +6,20 @@ unknown or disagrees with its own signature raises Refusal.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from callgate.call import HttpRequest, Refusal
 
+from .body import plain_body
 from .endpoints import Endpoints
 from .head import Head, read_head
+from .headers import FORM, media_type
 from .index import index
 from .routes import Found, Route, find
 from .rpc import named_operation, primary_first
 from .s3post import is_form_post
 from .sites import OTLP
-from .target import Pairs
+from .target import Pairs, read_form
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ def classify(request: HttpRequest, endpoints: Endpoints) -> Match:
     if (named := named_operation(head)) is not None:
         candidates = tuple((service, named.operation) for service in named.services)
         return Match(head, named.protocol, candidates, form=named.form)
-    if (found := find(head.host.services, request.method, head.target, head.headers)) is not None:
+    head = _search_form(head)
+    if (found := find(head.host.services, head.request.method, head.target, head.headers)) is not None:
         return _routed(head, found)
     if is_form_post(head):
         return Match(head, "rest-xml", (("s3", "PostObject"),))
@@ -54,6 +57,17 @@ def classify(request: HttpRequest, endpoints: Endpoints) -> Match:
         if (operation := OTLP.get((service, request.method, path))) is not None:
             return Match(head, "otlp", ((service, operation),))
     raise Refusal("unknown-operation", f"{request.host} has no operation at this method and path.")
+
+
+def _search_form(head: Head) -> Head:
+    """CloudSearch takes its query as a form as well, and botocore sends it so."""
+    searches = head.host.services == (("cloudsearchdomain", ""),) and head.target.segments[-1] == "search"
+    if not searches or head.request.method != "POST" or media_type(head.headers) != FORM or head.target.pairs:
+        return head
+    pairs = read_form(plain_body(head.request, head.headers, "query"))
+    return replace(
+        head, request=replace(head.request, method="GET", body=b""), target=replace(head.target, pairs=pairs)
+    )
 
 
 def _routed(head: Head, found: Found) -> Match:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from callgate.call import HttpRequest, Refusal
 
+FORM = "application/x-www-form-urlencoded"
+
 # Headers that proxies add or that are lists by their nature; none of them changes what AWS does.
 _REPEATABLE = frozenset(
     [

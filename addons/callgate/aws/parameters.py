@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.model import OperationModel
 
-from callgate.call import HttpRequest, Payload, Refusal
+from callgate.call import Payload, Refusal
 
 from .body import plain_body
 from .cborbody import load_cbor, read_cbor
@@ -33,7 +33,7 @@ class Parameters:
     model: OperationModel | None = None
 
 
-def read_parameters(match: Match, request: HttpRequest) -> Parameters:
+def read_parameters(match: Match) -> Parameters:
     """The parameters by the first candidate whose shape has them. Raises Refusal.
 
     Twins share a wire, not always a model: one may know parameters that the other does not.
@@ -44,7 +44,7 @@ def read_parameters(match: Match, request: HttpRequest) -> Parameters:
         if model is None:
             return Parameters({})
         try:
-            values, payload = _read(match, candidate, model, request)
+            values, payload = _read(match, candidate, model)
             return Parameters(values, payload, candidate, model)
         except Refusal as error:
             refusal = refusal or error
@@ -54,16 +54,14 @@ def read_parameters(match: Match, request: HttpRequest) -> Parameters:
     raise refusal
 
 
-def _read(
-    match: Match, candidate: int, model: OperationModel, request: HttpRequest
-) -> tuple[dict[str, Any], Payload | None]:
+def _read(match: Match, candidate: int, model: OperationModel) -> tuple[dict[str, Any], Payload | None]:
     if match.protocol in ("rest-json", "rest-xml"):
-        return read_rest(match, match.routes[candidate], model, request)
+        return read_rest(match, match.routes[candidate], model)
     if match.protocol in ("query", "ec2"):
         return read_pairs(model.input_shape, match.form or [], ec2=match.protocol == "ec2"), None
     check_charset(match.head.headers)
     kind = media_type(match.head.headers)
-    body = _body(match, model, request)
+    body = _body(match, model)
     if match.protocol == "json":
         if kind not in _JSON_TYPES:
             raise Refusal(
@@ -87,9 +85,9 @@ def _read(
     return read(model.input_shape, value), None
 
 
-def _body(match: Match, model: OperationModel, request: HttpRequest) -> bytes:
+def _body(match: Match, model: OperationModel) -> bytes:
     compresses = "gzip" in (model.request_compression or {}).get("encodings", ())
-    return plain_body(request, match.head.headers, match.protocol, compresses=compresses)
+    return plain_body(match.head.request, match.head.headers, match.protocol, compresses=compresses)
 
 
 def head_is_enough(match: Match) -> bool:

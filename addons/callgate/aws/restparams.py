@@ -27,7 +27,7 @@ _ITEM = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^,"]*))\s*(?:,|$)')
 Found = tuple[dict[str, Any], Payload | None]
 
 
-def read_rest(match: Match, route: Route, model: OperationModel, request: HttpRequest) -> Found:
+def read_rest(match: Match, route: Route, model: OperationModel) -> Found:
     """The parameters, and the payload if the body is data. Raises Refusal."""
     shape = model.input_shape
     found: dict[str, Any] = {}
@@ -41,7 +41,7 @@ def read_rest(match: Match, route: Route, model: OperationModel, request: HttpRe
             _header(found, name, member, match.head.headers)
         elif location == "headers":
             _header_map(found, name, member, match.head.headers)
-    return found, _body(found, match, shape, request, model)
+    return found, _body(found, match, shape, model)
 
 
 def _places(shape: Shape) -> dict[str, dict[str, tuple[str, Shape]]]:
@@ -188,9 +188,8 @@ def _header_map(found: dict[str, Any], name: str, member: Shape, headers: Mappin
         found[name] = entries
 
 
-def _body(
-    found: dict[str, Any], match: Match, shape: Shape | None, request: HttpRequest, model: OperationModel
-) -> Payload | None:
+def _body(found: dict[str, Any], match: Match, shape: Shape | None, model: OperationModel) -> Payload | None:
+    request = match.head.request
     payload = shape.serialization.get("payload") if shape is not None else None
     member = shape.members[payload] if shape is not None and payload else None
     if member is not None and (member.type_name == "blob" or member.serialization.get("eventstream")):

@@ -11,13 +11,12 @@ from callgate.call import Refusal
 from .auth import QUERY_V2_KEYS, V4_KEYS
 from .body import plain_body
 from .head import Head
-from .headers import check_charset, media_type
+from .headers import FORM, check_charset, media_type
 from .index import Service, index
 from .target import Pairs, read_form
 
 _TARGET = re.compile(r"([A-Za-z0-9_.]+)\.([A-Za-z0-9_]+)")
 _CBOR_PATH = re.compile(r"service/([A-Za-z0-9_.]+)/operation/([A-Za-z0-9_]+)")
-_FORM = "application/x-www-form-urlencoded"
 
 
 class Named(NamedTuple):
@@ -91,7 +90,7 @@ def _by_action(head: Head, services: list[Service]) -> Named | None:
     """Action and Version, from the form or (GET, presigned) from the query; never from both."""
     request = head.request
     in_query = [pair for pair in head.target.pairs if pair[0] not in V4_KEYS]
-    is_form = media_type(head.headers) == _FORM
+    is_form = media_type(head.headers) == FORM
     form: Pairs = []
     if request.method == "POST" and is_form:
         check_charset(head.headers)
