@@ -5,6 +5,7 @@ from callgate.approvals.attempt import Attempt, Ticket
 from callgate.approvals.door import Door
 from callgate.approvals.holds import Holds
 from callgate.approvals.settings import ApprovalSettings, Approver
+from callgate.approvals.webhooks import Webhooks
 
 __all__ = [
     "ApprovalSettings",
@@ -14,6 +15,7 @@ __all__ = [
     "Holds",
     "Person",
     "Ticket",
+    "Webhooks",
     "local_person",
     "person_named",
 ]

@@ -19,6 +19,7 @@ from callgate.approvals import models
 from callgate.approvals.approvers import Person
 from callgate.approvals.describe import plain
 from callgate.approvals.holds import Holds
+from callgate.approvals.webhooks import Webhooks
 from callgate.call import Refusal
 
 
@@ -52,6 +53,7 @@ ROUTES = (
           models.Approval, models.Answer),
     Route("GET", "/v1/grants", "Grants in force.", models.Grants),
     Route("DELETE", "/v1/grants/{id}", "Take back a grant.", models.Revoked, models.Answer),
+    Route("GET", "/v1/undelivered", "Events that webhooks did not take, newest last.", models.Undelivered),
     Route("GET", "/v1/me", "Who the caller is, and in which groups.", models.Me),
     Route("GET", "/openapi.json", "This description.", models.Document),
     Route("GET", "/v1/events", "What happens to holds and grants from now on, one JSON object a line.",
@@ -60,7 +62,12 @@ ROUTES = (
 
 
 async def handle(
-    method: str, target: str, body: Mapping[str, Any], person: Person, holds: Holds
+    method: str,
+    target: str,
+    body: Mapping[str, Any],
+    person: Person,
+    holds: Holds,
+    webhooks: Webhooks | None = None,
 ) -> tuple[int, Any]:
     """Answer a request of `person` to `target` (path, and query if any): HTTP status and JSON.
 
@@ -69,6 +76,8 @@ async def handle(
     path, _, query = target.partition("?")
     try:
         route, an_id = _find(method, path)
+        if route.path == "/v1/undelivered":
+            return 200, {"undelivered": list(webhooks.dead) if webhooks else []}
         reason = route.body.model_validate(body).reason if route.body else ""
         return 200, await _answer(route, an_id, dict(parse_qsl(query)), plain(reason, 1000), person, holds)
     except ValidationError as error:

@@ -33,6 +33,7 @@ class Holds:
         """Take up what the ledger holds.
 
         Attempts that the last gateway left waiting end abandoned; returns the bodies of their last entries.
+        Pending holds are told to listeners again: the last gateway may have died before it told.
         """
         room = self._room
         found = recover(room.journal, room.clock(), KEEP)
@@ -49,6 +50,8 @@ class Holds:
                 if hold.bound_to and slot.is_open:
                     await room.drop(slot, "the only attempt that it could let pass has ended")
                 await room.approve_if_met(slot)
+            if slot.value.state == "pending":
+                room.announce("hold.opened", slot)
         return found.left_open
 
     async def close(self) -> None:

@@ -125,6 +125,23 @@ class Event(BaseModel):
     grant: dict[str, Any] | None = None
 
 
+class DeadLetter(_Model):
+    """An event that a webhook did not take, and the last error."""
+
+    webhook: str
+    event: str
+    about: str | None = Field(description="Id of the hold or grant.")
+    time: Moment
+    tries: int
+    error: str
+
+
+class Undelivered(_Model):
+    """Events that webhooks did not take, newest last."""
+
+    undelivered: list[DeadLetter]
+
+
 class Me(_Model):
     """The person who asks."""
 

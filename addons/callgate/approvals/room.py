@@ -153,9 +153,13 @@ class Room:
         return slot
 
     def announce(self, kind: str, slot: Slot) -> None:
-        """Tell listeners what became of a hold."""
+        """Tell listeners what became of a hold.
+
+        The time of an opening is the hold's own: told again after a restart, it is the same event.
+        """
         now = self.clock()
-        self.events.tell(kind, iso(now), approval=view(slot, now))
+        time = slot.value.opened_at if kind == "hold.opened" else now
+        self.events.tell(kind, iso(time), approval=view(slot, now))
 
     def _changed(self, slot: Slot) -> None:
         self.index(slot)

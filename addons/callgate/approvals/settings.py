@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import re
-from typing import Annotated, Self
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -11,6 +14,10 @@ from callgate.duration import Duration
 from callgate.identity import IdentitySettings, IssuerSettings
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\s:/]+$")]
+EventKind = Literal[
+    "hold.opened", "hold.approval", "hold.approved", "hold.denied", "hold.expired", "hold.used",
+    "hold.returned", "hold.lapsed", "hold.revoked", "grant.given", "grant.lapsed", "grant.revoked",
+]  # fmt: skip
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -31,6 +38,60 @@ class Approver(BaseModel):
     )
     unix_user: str | None = None
     oidc_subject: str | None = None
+
+
+class Webhook(BaseModel):
+    """Where events are sent, `[[approvals.webhook]]`.
+
+    The URL is `url`, or what the file `url_file` holds: with Slack and Teams it is a secret. `key_file`
+    holds the secret that signs form `json` (`whsec_…`, or at least 24 bytes of text). `ca` is a PEM file
+    with the authorities that the receiver is checked against, instead of the system's.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name
+    form: Literal["json", "slack", "teams"] = "json"
+    url: str | None = Field(default=None, repr=False)
+    url_file: Path | None = None
+    key_file: Path | None = None
+    ca: Path | None = None
+    events: tuple[EventKind, ...] = ("hold.opened", "hold.approved", "hold.denied", "hold.expired")
+    timeout: Duration = Field(default=10.0, gt=0, le=60)
+
+    def address(self) -> str:
+        """The URL. Raises ValueError if it cannot be used, OSError if it cannot be read."""
+        url = self.url if self.url is not None else (self.url_file or Path()).read_text("utf-8").strip()
+        parts = urlsplit(url)
+        local = parts.hostname in ("127.0.0.1", "::1", "localhost")
+        if parts.scheme != "https" and not (parts.scheme == "http" and local):
+            raise ValueError("a webhook's URL is https (or http on the loopback)")
+        if not parts.hostname or parts.username is not None or re.search(r"[\s\x00-\x1f]", url):
+            raise ValueError("a webhook's URL is absolute, without user")
+        return url
+
+    def secret(self) -> bytes:
+        """The key that signs form `json`. Raises ValueError, OSError."""
+        assert self.key_file is not None
+        text = self.key_file.read_text("utf-8").strip()
+        key = base64.b64decode(text[6:], validate=True) if text.startswith("whsec_") else text.encode()
+        if len(key) < 24:
+            raise ValueError("a webhook's key has at least 24 bytes")
+        return key
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if (self.url is None) == (self.url_file is None):
+            raise ValueError("one of url and url_file is needed")
+        if (self.key_file is None) == (self.form == "json"):
+            raise ValueError("key_file: form json needs it, and no other has it")
+        try:
+            self.address()
+            if self.key_file:
+                self.secret()
+        except OSError as error:
+            raise ValueError(f"{error.filename}: {error.strerror}") from None
+        return self
 
 
 class ApprovalSettings(BaseModel):
@@ -61,6 +122,7 @@ class ApprovalSettings(BaseModel):
     pending_per_principal: int = Field(default=1000, ge=1)
     oidc: IssuerSettings | None = None
     oidc_claim: str = "sub"
+    webhooks: tuple[Webhook, ...] = Field(default=(), alias="webhook")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -77,6 +139,9 @@ class ApprovalSettings(BaseModel):
                 if value in owners:
                     raise ValueError(f"approvers.{name}.{field}: {owners[value]!r} has the same one")
                 owners[value] = name
+        names = [hook.name for hook in self.webhooks]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"webhook: two have the name {min(twice)!r}")
         if self.oidc and self.oidc_claim not in {"sub", *self.oidc.claims}:
             raise ValueError(f"oidc_claim: oidc.claims does not have {self.oidc_claim!r}")
         return self

@@ -176,6 +176,25 @@ def revoke(an_id: str, reason: str, config: Path, as_json: bool) -> None:
 
 
 @approvals.command()
+@config_option
+@json_option
+def undelivered(config: Path, as_json: bool) -> None:
+    """Events that webhooks did not take, newest last, since the gateway started.
+
+    \b
+    callgate approvals undelivered
+    """
+    answer = admin_request(load_config(config), "GET", "/v1/undelivered")
+    if as_json:
+        click.echo(describe.safe_json(answer["undelivered"]))
+        return
+    for each in answer["undelivered"]:
+        click.echo(
+            f"{each['time']} {each['webhook']} {each['event']} {each['about']}: {describe.plain(each['error'])}"
+        )
+
+
+@approvals.command()
 @click.argument("name")
 def token(name: str) -> None:
     """Make a personal token for the approver NAME, and what to write into the configuration.
