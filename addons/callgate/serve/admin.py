@@ -126,7 +126,9 @@ class _Api(_Handler):
                 self.rooms.rules.reload_soon()
                 status, answer = 202, {}
             else:
-                status, answer = await api.handle(method, self.request.uri or path, body, person, self.rooms.holds)
+                status, answer = await api.handle(
+                    method, self.request.uri or path, body, person, self.rooms.holds, self.rooms.webhooks
+                )
         except Refusal as refusal:
             status, answer = refusal.status, {"error": refusal.code, "message": refusal.detail}
         except (ValueError, RecursionError):

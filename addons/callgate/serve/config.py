@@ -6,9 +6,9 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from callgate.approvals import ApprovalSettings
 from callgate.duration import Duration
@@ -93,6 +93,11 @@ class Settings(_Section):
     identity: IdentitySettings
     approvals: ApprovalSettings = ApprovalSettings()
 
+    @model_validator(mode="after")
+    def _runners_and_approvers_apart(self) -> Self:
+        self.approvals.check_apart(self.identity)
+        return self
+
 
 def split_address(text: str) -> tuple[str, int]:
     """`HOST:PORT` as a pair. Raises ValueError."""
@@ -143,7 +148,7 @@ def _override(raw: dict[str, Any], keys: list[str], text: str, name: str) -> Non
 
 
 # Keys of the file that hold paths, wherever they stand.
-_PATH_KEYS = frozenset({"state", "rules", "certificate", "key", "ca", "keys_file", "bearer_file"})
+_PATH_KEYS = frozenset({"state", "rules", "certificate", "key", "ca", "keys_file", "bearer_file", "key_file", "url_file"})
 
 
 def _anchored(value: Any, folder: Path, key: str = "") -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from callgate import __version__
-from callgate.approvals import Door, Holds
+from callgate.approvals import Door, Holds, Webhooks
 from callgate.aws import Endpoints
 from callgate.channel import HeadLimits
 from callgate.hooks.gateway import Gateway, Terms, Upstream
@@ -69,12 +69,14 @@ class Rooms:
     authenticator: Authenticator
     holds: Holds
     door: Door
+    webhooks: Webhooks
     rules: RulesInForce
     gateway: Gateway
 
     async def start(self) -> None:
         """Bring back what the log says of sessions and holds."""
         await self.authenticator.start()
+        self.webhooks.start(self.holds.subscribe())
         await self.holds.start()
         self.door.start()
         started = {"version": __version__, "origin": self.settings.ledger.origin, "mode": self.settings.mode}
@@ -85,6 +87,7 @@ class Rooms:
         await self.gateway.settled()
         await self.authenticator.close()
         await self.door.close()
+        await self.webhooks.close()
         await self.ledger.append(Record("gateway.stopped", {"reason": "stopped"}))
         await self.ledger.close()
 
@@ -174,6 +177,7 @@ def open_rooms(settings: Settings) -> Rooms:
         authenticator=authenticator,
         holds=holds,
         door=Door(settings.approvals, clock=time.time),
+        webhooks=Webhooks(settings.approvals.webhooks, clock=time.time),
         rules=rules,
         gateway=gateway,
     )
