@@ -7,10 +7,10 @@ from typing import Any
 from botocore.awsrequest import HeadersDict
 from botocore.parsers import create_parser
 
+from callgate.aws import service_model
 from callgate.call import Call, HttpResponse
 from callgate.decision import Mask
 from callgate.masking import MaskedResponse, mask_response
-from callgate.masking.models import service_model
 
 KEY = b"k" * 32
 

@@ -1,7 +1,7 @@
 """Responses made from models, in the form of each protocol: botocore writes requests only.
 
-`value_of` makes a modelled value for a shape, `response_of` writes it as a service would, `expected` says what the
-value is once its sensitive members are masked.
+`value_of` makes a modelled value for a shape, `response_of` writes it as a service would, `expected` says
+what the value is once its sensitive members are masked.
 """
 
 import base64
@@ -240,5 +240,7 @@ def _xml_member(name: str, shape: Shape, value: Any) -> str:
             if member.serialization.get("xmlAttribute") and inner in value:
                 value = dict(value)
                 said = member.serialization["name"]
-                attributes = f' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" {said}="{value.pop(inner)}"'
+                attributes = (
+                    f' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" {said}="{value.pop(inner)}"'
+                )
     return f"<{tag}{attributes}>{_xml_content(shape, value)}</{tag}>"

@@ -5,7 +5,7 @@ import pytest
 from mask_helpers import KEY, make_call, parsed
 from synthetic import expected, response_of, value_of
 
-from callgate.masking.models import service_model
+from callgate.aws import service_model
 from callgate.decision import Mask
 from callgate.masking import mask_response
 from callgate.masking.sensitive import is_secret
@@ -37,7 +37,18 @@ def check(service: str) -> int:
     return changed
 
 
-SOME = ["secretsmanager", "kms", "iam", "ec2", "s3", "s3control", "cloudfront", "route53", "cloudwatch", "sqs"]
+SOME = [
+    "secretsmanager",
+    "kms",
+    "iam",
+    "ec2",
+    "s3",
+    "s3control",
+    "cloudfront",
+    "route53",
+    "cloudwatch",
+    "sqs",
+]
 SOME += ["ssm", "cognito-idp", "rds", "lambda", "dynamodb", "lexv2-models", "chime", "gameliftstreams"]
 
 

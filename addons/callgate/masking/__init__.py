@@ -1,7 +1,7 @@
 """Masked responses, and parameters that may be stored: pure functions over calls and responses."""
 
 from callgate.masking.eventstream import StreamMasker
-from callgate.masking.redact import redact_parameters
+from callgate.masking.redact import redact_parameters, redact_text
 from callgate.masking.respond import MaskedResponse, mask_json, mask_response, stream_masker
 
 __all__ = [
@@ -10,5 +10,6 @@ __all__ = [
     "mask_json",
     "mask_response",
     "redact_parameters",
+    "redact_text",
     "stream_masker",
 ]

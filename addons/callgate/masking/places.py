@@ -20,11 +20,11 @@ from callgate.masking.paths import Path, compile_path
 from callgate.masking.ways import Way, combine
 
 States = tuple[frozenset[int], ...]
-WireName = Callable[[str, Shape], str]
+WireName = Callable[[str, Shape], str | None]
+"""(modelled name, shape) of a member -> its name in a document; None if it stands elsewhere."""
 IsSecret = Callable[[Shape, str, Shape], bool]
 """(what holds it, name of the member, its shape) -> whether it is sensitive."""
 
-IN_HEAD: Final = frozenset({"header", "headers", "statusCode"})
 KEPT: Final = 512
 """How many names of one place are remembered: maps have any number of them."""
 
@@ -135,15 +135,13 @@ class Place:
 
     @functools.cached_property
     def members(self) -> dict[str, tuple[str, Shape]]:
-        """Wire name -> (modelled name, shape) of the members that stand in a body."""
+        """Wire name -> (modelled name, shape) of the members that stand in the document."""
         if not isinstance(self.shape, StructureShape) or self.kind == "document":
             return {}
-        return {
-            self.plan.wire_name(name, shape): (name, shape)
-            for name, shape in self.shape.members.items()
-            if shape.serialization.get("location") not in IN_HEAD
-            and not shape.serialization.get("eventheader")
-        }
+        named = (
+            (self.plan.wire_name(name, shape), name, shape) for name, shape in self.shape.members.items()
+        )
+        return {wire: (name, shape) for wire, name, shape in named if wire is not None}
 
     @functools.cached_property
     def names(self) -> frozenset[str] | None:
@@ -179,7 +177,8 @@ class Place:
     def modelled(self, name: str, shape: Shape | None, value: Callable[[], Any] = no_value) -> Place:
         """The place of the member that the model calls `name`."""
         states = self._move(lambda path, at: path.to_member(at, name, True, value))
-        return self.plan.place(shape, states, (*self.masks, *self.plan.secret(self.shape, name, shape)))
+        named = "value" if isinstance(self.shape, MapShape) else name
+        return self.plan.place(shape, states, (*self.masks, *self.plan.secret(self.shape, named, shape)))
 
     def item(self, index: int, value: Callable[[], Any] = no_value) -> Place:
         """The place of item `index` of a list."""

@@ -18,6 +18,7 @@ from typing import Final
 
 from botocore.model import Shape, StructureShape
 
+from callgate.aws.models import model_of, service_model
 from callgate.call import Call, HttpResponse, Refusal
 from callgate.decision import Mask
 from callgate.masking import cbor_spans, checksums, json_spans, xml_spans
@@ -26,7 +27,6 @@ from callgate.masking.edits import unreadable
 from callgate.masking.errors import error_code
 from callgate.masking.eventstream import StreamMasker
 from callgate.masking.heads import Headers, mask_headers
-from callgate.masking.models import service_model
 from callgate.masking.places import Place, Plan, WireName
 from callgate.masking.scalars import Scalars
 from callgate.masking.sensitive import is_secret
@@ -119,8 +119,8 @@ class _Answer:
         kinds = [
             value.split(";")[0].strip().lower() for name, value in headers if name.lower() == "content-type"
         ]
-        operation = service_model(call.service).operation_model(call.operation)
-        self.streams = status < 300 and operation.has_event_stream_output
+        operation = model_of(call.service, call.operation)
+        self.streams = status < 300 and operation is not None and operation.has_event_stream_output
         if EVENT_STREAM in kinds and not self.streams:
             raise unreadable("an event stream where the model has none", "mask-stream")
         if kinds != [EVENT_STREAM] and (self.streams or "text/event-stream" in kinds):
@@ -200,10 +200,10 @@ def _root(masks: tuple[Mask, ...], service: str, operation: str, protocol: str, 
     """The place of the whole output of an operation, or of the error `code`."""
     if protocol not in WIRE_NAMES:
         raise unreadable("the call's protocol is not one that can be masked", "mask-unsupported")
-    model = service_model(service)
-    shape: Shape | None = model.operation_model(operation).output_shape
+    model = model_of(service, operation)
+    shape: Shape | None = model.output_shape if model is not None else None
     if code is not None:
-        shape = model.shape_for_error_code(code)
+        shape = service_model(service).shape_for_error_code(code) if model is not None else None
     return Plan(masks, WIRE_NAMES[protocol], is_secret(service, operation)).root(shape)
 
 
@@ -244,15 +244,25 @@ def _modelled_name(name: str, shape: Shape) -> str:
     return name
 
 
-def _json_name(name: str, shape: Shape) -> str:
-    return str(shape.serialization.get("name", name))
+def _json_name(name: str, shape: Shape) -> str | None:
+    return None if _elsewhere(shape) else str(shape.serialization.get("name", name))
+
+
+def _xml_name(name: str, shape: Shape) -> str | None:
+    return None if _elsewhere(shape) else xml_spans.wire_name(name, shape)
+
+
+def _elsewhere(shape: Shape) -> bool:
+    """Whether a member stands in the headers of the response or of an event."""
+    traits = shape.serialization
+    return traits.get("location") in ("header", "headers", "statusCode") or bool(traits.get("eventheader"))
 
 
 WIRE_NAMES: Final[dict[str, WireName]] = {
     "json": _json_name,
     "rest-json": _json_name,
-    "rest-xml": xml_spans.wire_name,
-    "query": xml_spans.wire_name,
-    "ec2": xml_spans.wire_name,
+    "rest-xml": _xml_name,
+    "query": _xml_name,
+    "ec2": _xml_name,
     "smithy-rpc-v2-cbor": _modelled_name,
 }
