@@ -16,7 +16,6 @@ def intent(call_id: str, **more: Any) -> Record:
         "claims": {},
     }
     body = {
-        "callId": call_id,
         "eventSource": "s3.amazonaws.com",
         "eventName": "GetObject",
         "userIdentity": identity,
@@ -28,5 +27,5 @@ def intent(call_id: str, **more: Any) -> Record:
 
 def outcome(call_id: str, **more: Any) -> Record:
     """The end of a call."""
-    body = {"callId": call_id, "result": "completed", "statusCode": 200, **more}
+    body = {"result": "completed", "statusCode": 200, **more}
     return Record("call.outcome", body, subject=call_id, step="end")

@@ -251,9 +251,7 @@ def rows(ledger: Path) -> list[tuple[object, ...]]:
             *db.execute("SELECT seq, entry FROM entries ORDER BY seq"),
             *db.execute("SELECT * FROM calls ORDER BY seq"),
             *db.execute("SELECT callId, seq FROM calls WHERE principalId = 'github:acme/infra' ORDER BY seq"),
-            *db.execute(
-                "SELECT callId, seq FROM calls WHERE eventTime > '2020' AND eventName = 'GetObject' ORDER BY seq"
-            ),
+            *db.execute("SELECT seq FROM calls WHERE eventTime > '2020' AND eventName = 'GetObject' ORDER BY seq"),
         ]
 
 

@@ -1,19 +1,24 @@
-"""What the ledger keeps of a call, with CloudTrail's names. Pure: everything comes in, plain JSON goes out."""
+"""What the ledger keeps of a call, with CloudTrail's names. Pure: everything comes in, plain JSON goes out.
+
+A call's entries stay small: members that have no value or their usual one (auth sigv4, mode enforce, a resource that
+is determined, nothing masked) are left out, and what a session says of its calls stands in the session's entry.
+"""
 
 from __future__ import annotations
 
-import datetime
 import re
 from typing import Any
 
 from callgate.aws import service_model
 from callgate.call import Call, HttpRequest, Refusal
+from callgate.decision import Decision
 from callgate.hooks.exchange import Exchange
 from callgate.identity import Identity
 from callgate.journal import Record
 from callgate.masking import redact_parameters
 
 _TEXT = 1024
+_DIGEST = len("sha256:") + 16
 _CODE = re.compile(rb'<Code>([\w.:-]{1,128})</Code>|"(?:__type|code|Code)"\s*:\s*"(?:[^"]{0,200}#)?([\w.:-]{1,128})')
 
 
@@ -40,13 +45,13 @@ def refused(exchange: Exchange, refusal: Refusal, *, mask_key: bytes) -> Record:
 def outcome(exchange: Exchange, result: str, **more: Any) -> Record:
     """How a call that was passed on ended: completed, failed, abandoned or blocked."""
     body: dict[str, Any] = {
-        "callId": exchange.call_id,
         "result": result,
         "durationMs": exchange.duration_ms,
         "bytesSent": exchange.sent,
         "bytesReceived": exchange.received,
-        "masked": list(exchange.masked),
     }
+    if exchange.masked:
+        body["masked"] = list(exchange.masked)
     body |= {key: value for key, value in more.items() if value is not None}
     return Record("call.outcome", body, subject=exchange.call_id, step="end")
 
@@ -76,23 +81,19 @@ def error_code(status: int, headers: Any, head: bytes) -> str | None:
 
 
 def user_identity(identity: Identity, account: str | None, access_key_id: str | None) -> dict[str, Any]:
-    """The caller in CloudTrail's form. The claims are in the session's entry, once."""
-    return {
-        "type": "WebIdentityUser",
+    """The caller, with CloudTrail's names. Issuer, subject and claims are in the session's entry, once."""
+    said = {
         "principalId": identity.principal_id,
-        "issuer": identity.issuer,
-        "subject": identity.subject,
         "sessionId": identity.session,
         "accountId": account,
         "accessKeyId": access_key_id,
     }
+    return {key: value for key, value in said.items() if value is not None}
 
 
 def _what(exchange: Exchange, mask_key: bytes) -> dict[str, Any]:
     call, request = exchange.call, exchange.request
     body: dict[str, Any] = {
-        "callId": exchange.call_id,
-        "eventTime": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "host": exchange.host,
         "sourceIPAddress": exchange.source_ip,
         "userAgent": _header(request, "user-agent"),
@@ -107,20 +108,31 @@ def _what(exchange: Exchange, mask_key: bytes) -> dict[str, Any]:
             "eventName": call.operation,
             "awsRegion": call.region,
             "service": call.service,
-            "candidates": [":".join(pair) for pair in call.candidates],
+            "candidates": [":".join(pair) for pair in call.candidates] if len(call.candidates) > 1 else None,
             "protocol": call.protocol,
-            "auth": call.auth,
+            "auth": call.auth if call.auth != "sigv4" else None,
             "requestParameters": redact_parameters(
                 call, key=mask_key, masks=exchange.decision.masks if exchange.decision else ()
             ),
             "resources": [
-                {"action": need.action, "ARN": need.resource, "determined": need.determined} for need in call.needs
+                {"action": need.action, "ARN": need.resource} | ({} if need.determined else {"determined": False})
+                for need in call.needs
             ],
-            "clientRequestId": _header(request, "amz-sdk-invocation-id"),
         }
     if exchange.decision is not None:
-        body["decision"] = dict(exchange.decision.summary())
-    return body
+        body["decision"] = _decision(exchange.decision)
+    return {key: value for key, value in body.items() if value is not None}
+
+
+def _decision(decision: Decision) -> dict[str, Any]:
+    """The decision, without what goes without saying. The digest's beginning leads to the entry `rules.loaded`."""
+    said = dict(decision.summary())
+    said["ruleSet"] = decision.digest[:_DIGEST]
+    if decision.mode == "enforce":
+        del said["mode"]
+    if decision.code == "rule-allow" and not decision.would:
+        del said["reason"]
+    return said
 
 
 def _event_source(call: Call) -> str:

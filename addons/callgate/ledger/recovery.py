@@ -15,8 +15,7 @@ AND NOT EXISTS (SELECT 1 FROM entries AS e WHERE e.subject = entries.subject AND
 def unknown_outcomes(store: Store, since: int, reason: str) -> Iterator[Record]:
     """A `call.outcome` with result `unknown` for each intent from entry `since` on that has none."""
     for (subject,) in store.subjects_where(_OPEN, (since,)):
-        body = {"callId": subject, "result": "unknown", "reason": reason}
-        yield Record("call.outcome", body, subject=subject, step="end")
+        yield Record("call.outcome", {"result": "unknown", "reason": reason}, subject=subject, step="end")
 
 
 def last_start(store: Store) -> int:

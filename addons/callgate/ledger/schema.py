@@ -25,13 +25,11 @@ CREATE TABLE entries (
   principalId TEXT AS (entry ->> '$.body.userIdentity.principalId'),
   sessionId TEXT AS (entry ->> '$.body.userIdentity.sessionId'),
   accessKeyId TEXT AS (entry ->> '$.body.userIdentity.accessKeyId'),
-  runId TEXT AS (coalesce(entry ->> '$.body.userIdentity.claims.run_id',
-                          entry ->> '$.body.userIdentity.claims.pipeline_id')),
-  eventSource TEXT AS (entry ->> '$.body.eventSource'),
+  runId TEXT AS (coalesce(entry ->> '$.body.claims.run_id', entry ->> '$.body.claims.pipeline_id')),
   eventName TEXT AS (entry ->> '$.body.eventName'),
+  operation TEXT AS (entry ->> '$.body.service' || ':' || (entry ->> '$.body.eventName')),
   resource TEXT AS (entry ->> '$.body.resources[0].ARN'),
   holdId TEXT AS (entry ->> '$.body.holdId'),
-  requestID TEXT AS (entry ->> '$.body.requestID'),
   errorCode TEXT AS (entry ->> '$.body.errorCode'),
   person TEXT AS (entry ->> '$.body.by'),
   verdict TEXT AS (CASE entry ->> '$.kind'
@@ -66,17 +64,17 @@ _OTHER = "kind NOT IN ('call.intent', 'call.refused', 'call.outcome')"
 _INDEXES = {
     "entries_step": "CREATE UNIQUE INDEX entries_step ON entries (subject, step)",
     "entries_kind": f"CREATE INDEX entries_kind ON entries (kind, subject) WHERE {_OTHER}",
-    "calls_time": "CREATE INDEX calls_time ON entries"
-    f" (time, verdict, principalId, eventSource, eventName, accessKeyId) WHERE {_CALL}",
-    "calls_principal": f"CREATE INDEX calls_principal ON entries (principalId) WHERE {_CALL}",
+    "calls_time": f"CREATE INDEX calls_time ON entries (time, verdict) WHERE {_CALL}",
+    "calls_principal": "CREATE INDEX calls_principal ON entries"
+    f" (principalId, time, operation, verdict, accessKeyId) WHERE {_CALL}",
     "calls_session": f"CREATE INDEX calls_session ON entries (sessionId) WHERE {_CALL}",
-    "calls_run": f"CREATE INDEX calls_run ON entries (runId) WHERE {_CALL} AND runId IS NOT NULL",
+    "sessions_run": f"CREATE INDEX sessions_run ON entries (runId) WHERE {_OTHER} AND runId IS NOT NULL",
     "calls_key": f"CREATE INDEX calls_key ON entries (accessKeyId) WHERE {_CALL}",
-    "calls_event": f"CREATE INDEX calls_event ON entries (eventName) WHERE {_CALL}",
+    "calls_event": f"CREATE INDEX calls_event ON entries (eventName, time) WHERE {_CALL}",
     "calls_resource": f"CREATE INDEX calls_resource ON entries (resource) WHERE {_CALL}",
     "calls_hold": f"CREATE INDEX calls_hold ON entries (holdId) WHERE {_CALL} AND holdId IS NOT NULL",
-    "entries_person": f"CREATE INDEX entries_person ON entries (person) WHERE {_OTHER} AND person IS NOT NULL",
-    "outcomes_request": "CREATE INDEX outcomes_request ON entries (requestID) WHERE requestID IS NOT NULL",
+    "entries_person": f"CREATE INDEX entries_person ON entries (person)"
+    f" WHERE {_OTHER} AND person IS NOT NULL",
     "outcomes_error": "CREATE INDEX outcomes_error ON entries (errorCode) WHERE errorCode IS NOT NULL",
 }
 
@@ -89,15 +87,16 @@ CREATE VIEW calls AS SELECT
   call.time AS eventTime,
   call.verdict AS verdict,
   call.principalId AS principalId,
-  call.eventSource AS eventSource,
+  call.operation AS operation,
+  call.entry ->> '$.body.eventSource' AS eventSource,
   call.eventName AS eventName,
   call.resource AS resource,
   call.sessionId AS sessionId,
-  call.runId AS runId,
+  session.runId AS runId,
   call.accessKeyId AS accessKeyId,
   call.entry ->> '$.body.userIdentity.accountId' AS accountId,
-  call.entry ->> '$.body.userIdentity.issuer' AS issuer,
-  call.entry -> '$.body.userIdentity.claims' AS claims,
+  session.entry ->> '$.body.issuer' AS issuer,
+  session.entry -> '$.body.claims' AS claims,
   call.entry ->> '$.body.awsRegion' AS awsRegion,
   call.entry ->> '$.body.host' AS host,
   call.entry ->> '$.body.sourceIPAddress' AS sourceIPAddress,
@@ -106,7 +105,7 @@ CREATE VIEW calls AS SELECT
   call.entry -> '$.body.resources' AS resources,
   call.entry ->> '$.body.decision.effect' AS effect,
   call.entry -> '$.body.decision.rules' AS rules,
-  call.entry ->> '$.body.decision.mode' AS mode,
+  coalesce(call.entry ->> '$.body.decision.mode', 'enforce') AS mode,
   call.entry ->> '$.body.decision.would' AS would,
   call.entry -> '$.body.decision.masks' AS masks,
   call.holdId AS holdId,
@@ -114,7 +113,7 @@ CREATE VIEW calls AS SELECT
   coalesce(outcome.entry ->> '$.body.message', call.entry ->> '$.body.decision.reason') AS message,
   outcome.entry ->> '$.body.result' AS result,
   outcome.entry ->> '$.body.statusCode' AS statusCode,
-  outcome.requestID AS requestID,
+  outcome.entry ->> '$.body.requestID' AS requestID,
   outcome.errorCode AS errorCode,
   outcome.entry ->> '$.body.errorMessage' AS errorMessage,
   outcome.entry ->> '$.body.durationMs' AS durationMs,
@@ -122,7 +121,10 @@ CREATE VIEW calls AS SELECT
   outcome.entry ->> '$.body.bytesReceived' AS bytesReceived,
   outcome.entry -> '$.body.masked' AS masked,
   outcome.time AS endTime
-FROM entries AS call LEFT JOIN entries AS outcome ON outcome.subject = call.subject AND outcome.step = 'end'
+FROM entries AS call
+LEFT JOIN entries AS outcome ON outcome.subject = call.subject AND outcome.step = 'end'
+LEFT JOIN entries AS session
+  ON session.subject = call.sessionId AND session.step = 'opened' AND session.{_OTHER}
 WHERE call.{_CALL}""",
     "denials": "CREATE VIEW denials AS SELECT * FROM calls WHERE verdict = 'denied'",
     "sessions": f"""
@@ -132,6 +134,7 @@ CREATE VIEW sessions AS SELECT
   opened.entry ->> '$.body.principalId' AS principalId,
   opened.entry ->> '$.body.issuer' AS issuer,
   opened.entry -> '$.body.claims' AS claims,
+  opened.runId AS runId,
   (SELECT last.kind FROM entries AS last
     WHERE last.{_OTHER}
       AND last.kind IN ('session.opened', 'session.renewed', 'session.closed', 'session.revoked')

@@ -33,6 +33,8 @@ _CANNOT_READ = frozenset(
         sqlite3.SQLITE_PERM,
     )
 )
+# SQLite quotes what it read in its messages, and what it read need not be text.
+_BROKEN = (sqlite3.DatabaseError, UnicodeDecodeError)
 _STEP = 4096
 
 
@@ -74,7 +76,7 @@ def verify(
         check = _Check(databases, keys, elsewhere, live=live, progress=progress)
         try:
             check.run()
-        except sqlite3.DatabaseError as error:
+        except _BROKEN as error:
             check.cannot_read(error)
         finally:
             integrity.join()
@@ -121,7 +123,7 @@ class _Check:
             notes=tuple(self.notes),
         )
 
-    def cannot_read(self, error: sqlite3.DatabaseError) -> None:
+    def cannot_read(self, error: Exception) -> None:
         if (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _CANNOT_READ:
             raise LedgerError(f"the ledger cannot be read: {error}") from None
         where = self.tree.size
@@ -283,7 +285,7 @@ class _Integrity(threading.Thread):
                     for (line,) in database.execute("PRAGMA integrity_check(3)"):
                         if line != b"ok":
                             self._find(line.decode(errors="replace"))
-            except (sqlite3.Error, LedgerError) as error:
+            except (*_BROKEN, LedgerError) as error:
                 self._find(str(error))
 
     def _find(self, text: str) -> None:
