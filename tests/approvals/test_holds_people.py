@@ -121,7 +121,7 @@ def test_one_denial_ends_a_hold_that_others_approved() -> None:
         await world.holds.decide(hold_id, ALICE, "approve", "")
         await world.holds.decide(hold_id, BOB, "deny", "no")
         assert (await refusal(task)).code == "hold-denied"
-        with pytest.raises(Refusal, match="denied already by bob"):
+        with pytest.raises(Refusal, match="denied already, by bob"):
             await world.holds.decide(hold_id, ALICE, "approve", "")
 
     run(main())

@@ -21,35 +21,32 @@ _MARKS = 3
 
 
 def plain(value: object, limit: int = 200) -> str:
-    """`value` as one line of at most about `limit` characters that shows what is there and nothing else."""
+    """`value` as one line of about `limit` characters at most, which shows what is there and nothing else."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    shown = "".join(_visible(text[:limit]))
-    return shown if len(text) <= limit else f"{shown}… ({len(text)} characters)"
-
-
-def _visible(text: str) -> list[str]:
-    out: list[str] = []
-    marks = 0
+    shown: list[str] = []
+    length = marks = 0
     for char in text:
-        category = unicodedata.category(char)
-        marks = marks + 1 if category in ("Mn", "Me") else 0
-        selector = 0xFE00 <= ord(char) <= 0xFE0F or 0xE0100 <= ord(char) <= 0xE01EF
-        if category in _ESCAPED or char in _BLANK or selector or marks > _MARKS:
-            code = ord(char)
-            out.append(
-                f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-            )
-        elif category == "Zs":
-            out.append(" ")
-        else:
-            out.append(char)
-    return out
+        if length >= limit:
+            return "".join(shown) + f"… ({len(text)} characters)"
+        marks = marks + 1 if unicodedata.category(char) in ("Mn", "Me") else 0
+        shown.append(_visible(char, marks))
+        length += len(shown[-1])
+    return "".join(shown)
+
+
+def _visible(char: str, marks: int) -> str:
+    code, category = ord(char), unicodedata.category(char)
+    selector = 0xFE00 <= code <= 0xFE0F or 0xE0100 <= code <= 0xE01EF
+    if category in _ESCAPED or char in _BLANK or selector or marks > _MARKS:
+        return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return " " if category == "Zs" else char
 
 
 def who(approval: Mapping[str, Any]) -> str:
     """The principal, and the people behind the job."""
     people = approval.get("requestedBy") or []
-    return plain(approval["principalId"]) + (f" ({plain(', '.join(people))})" if people else "")
+    named = [name for name in people if not name.isdecimal()] or people
+    return plain(approval["principalId"]) + (f" ({plain(', '.join(named))})" if named else "")
 
 
 def what(approval: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from callgate.approvals.approvers import Person, is_own, may_answer
 from callgate.approvals.grants import Grant, grant_json, grant_record
-from callgate.approvals.hold import Approval, iso
+from callgate.approvals.hold import Approval, Hold, iso
 from callgate.approvals.room import Room
 from callgate.approvals.slot import Slot, view
 from callgate.call import Refusal
@@ -29,8 +29,7 @@ class Desk:
             await self._room.due(slot)
             hold = slot.value
             if hold.state != "pending":
-                by = f" by {hold.by}" if hold.by else ""
-                raise Refusal("hold-decided", f"{hold.id} is {hold.state} already{by}.", status=409)
+                raise Refusal("hold-decided", _answered(hold), status=409)
             _check_say(person, hold.terms)
             if verdict == "deny":
                 await self._room.advance(slot, "deny", by=person.name, via=person.via, reason=reason)
@@ -101,6 +100,18 @@ class Desk:
             for each in self._room.grants.values()
             if now < each.until
         ]
+
+
+def _answered(hold: Hold) -> str:
+    match hold.state:
+        case "denied" | "revoked":
+            return f"{hold.id} is {hold.state} already, by {hold.by}."
+        case "expired":
+            return f"{hold.id} is expired."
+        case _:
+            people = ", ".join(each.person for each in hold.approvals) or "a grant"
+            state = "" if hold.state == "approved" else f" and is {hold.state}"
+            return f"{hold.id} was approved already, by {people}{state}."
 
 
 def _check_say(person: Person, terms: Iterable[HoldTerms]) -> None:

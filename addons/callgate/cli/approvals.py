@@ -190,7 +190,8 @@ def undelivered(config: Path, as_json: bool) -> None:
         return
     for each in answer["undelivered"]:
         click.echo(
-            f"{each['time']} {each['webhook']} {each['event']} {each['about']}: {describe.plain(each['error'])}"
+            f"{each['time']} {each['webhook']} {each['event']} {each['about']}: "
+            f"{describe.plain(each['error'])}"
         )
 
 
@@ -237,21 +238,21 @@ def _checked(an_id: str) -> str:
 
 
 def _table(found: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("Id", "State", "Left", "Who", "What", "Why", "Needs"):
-        table.add_column(heading, overflow="fold", no_wrap=heading in ("Id", "State", "Left"))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0))
+    table.add_column("Hold", no_wrap=True)
+    table.add_column("Who", overflow="fold", ratio=2)
+    table.add_column("What and why", overflow="fold", ratio=3)
+    table.add_column("Needs", overflow="fold", ratio=1)
     for each in found:
         left = describe.time_left(each["secondsLeft"]) if each["secondsLeft"] else ""
-        what = "\n".join([describe.what(each), *describe.resources(each, 3)])
-        table.add_row(
-            Text(each["id"]),
-            Text(each["state"], style=_COLOURS.get(each["state"], "")),
-            Text(left),
-            Text(describe.who(each)),
-            Text(what),
-            Text(describe.why(each)),
-            Text(describe.still_needed(each)),
+        state = (
+            Text(f"{each['id']}\n").append(each["state"], _COLOURS.get(each["state"], "")).append(f" {left}")
         )
+        what = Text(describe.what(each), "bold")
+        for line in describe.resources(each, 3):
+            what.append(f"\n{line}", "not bold")
+        what.append(f"\n{describe.why(each)}", "not bold dim")
+        table.add_row(state, Text(describe.who(each)), what, Text(describe.still_needed(each)))
     return table
 
 
