@@ -27,6 +27,8 @@ _COLOURS = {
     "denied": "red",
     "revoked": "red",
 }
+# Columns where no terminal says otherwise, so that `grep` finds whole lines.
+_WIDE = 240
 _CALLS = """
 SELECT seq, callId, eventTime, verdict, eventSource, eventName, resource, resources, awsRegion, userAgent,
   durationMs, statusCode, errorCode, masked, reason, message, result, holdId
@@ -65,7 +67,7 @@ def list_(everything: bool, config: Path, as_json: bool) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for name in ("SESSION", "PRINCIPAL", "STATE", "OPENED", "EXPIRES", "FROM", "COMMAND (as claimed)"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name in ("SESSION", "STATE", "FROM"))
     for each in shown:
         command = " ".join(each["unverifiedContext"].get("command", ())) or (
             "bare token" if each["implicit"] else ""
@@ -79,7 +81,7 @@ def list_(everything: bool, config: Path, as_json: bool) -> None:
             command,
         )
         table.add_row(*(text if isinstance(text, Text) else _plain(text) for text in texts))
-    console().print(table if shown else "No session is open.")
+    _print(table if shown else "No session is open.")
 
 
 @sessions.command()
@@ -101,12 +103,11 @@ def show(session: str, config: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"sessionId": session, "events": events, "calls": calls}, indent=2))
         return
-    out = console()
     if events:
-        out.print(_heading(session, events))
-    out.print(_timeline(events, calls))
+        _print(_heading(session, events))
+    _print(_timeline(events, calls))
     refused = sum(call["verdict"] == "denied" for call in calls)
-    out.print(Text(f"{len(calls)} calls, {refused} refused", "bold"))
+    _print(Text(f"{len(calls)} call{'s' * (len(calls) != 1)}, {refused} refused", "bold"))
 
 
 @sessions.command()
@@ -200,6 +201,13 @@ def _call_row(call: Mapping[str, Any]) -> tuple[Text, ...]:
         _plain(call["resource"] or ""),
         _plain("; ".join(notes)),
     )
+
+
+def _print(what: Table | Text | str) -> None:
+    out = console()
+    if not out.is_terminal:
+        out.width = _WIDE
+    out.print(what)
 
 
 def _clock(seconds: float) -> str:

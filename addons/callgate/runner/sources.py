@@ -131,7 +131,10 @@ def _github(environ: Mapping[str, str], audience: str, gateway: Gateway) -> str:
 
 
 def _status(error: Exception) -> str:
-    return str(error.code) if isinstance(error, urllib.error.HTTPError) else str(error)
+    if isinstance(error, urllib.error.HTTPError):
+        error.close()
+        return str(error.code)
+    return str(error)
 
 
 def _opener(environ: Mapping[str, str], gateway: Gateway) -> urllib.request.OpenerDirector:
