@@ -50,16 +50,21 @@ def read(request: HttpRequest, endpoints: Endpoints = NO_ENDPOINTS) -> Call:
         )
     service, operation = candidates[0]
     account = account_of(match.head.auth.access_key_id)
-    needs = tuple(
-        need
-        for name, asked in candidates
-        for need in needs_of(
-            name,
-            asked,
-            found.values,
-            region=match.head.region,
-            partition=match.head.partition,
-            account=match.head.host.account or account,
+    site = match.head.host.site
+    needs = (
+        (site.need(operation, match.head.partition, request, match.head.target),)
+        if site
+        else tuple(
+            need
+            for name, asked in candidates
+            for need in needs_of(
+                name,
+                asked,
+                found.values,
+                region=match.head.region,
+                partition=match.head.partition,
+                account=match.head.host.account or account,
+            )
         )
     )
     return Call(

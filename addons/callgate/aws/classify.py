@@ -41,6 +41,7 @@ class Match:
 def classify(request: HttpRequest, endpoints: Endpoints) -> Match:
     """Names the operation of `request`. Raises Refusal."""
     head = read_head(request, endpoints)
+    head = _connections(head)
     site = head.host.site
     if site is not None:
         return Match(head, "https", ((site.service, site.name(request, head.target)),))
@@ -57,6 +58,21 @@ def classify(request: HttpRequest, endpoints: Endpoints) -> Match:
         if (operation := OTLP.get((service, request.method, path))) is not None:
             return Match(head, "otlp", ((service, operation),))
     raise Refusal("unknown-operation", f"{request.host} has no operation at this method and path.")
+
+
+def _connections(head: Head) -> Head:
+    """The management of an API's WebSocket connections, which lives at the API's own host below a stage."""
+    segments = head.target.segments
+    site = head.host.site
+    if (
+        site is None
+        or site.service != "execute-api"
+        or segments[-2:-1] != ("@connections",)
+        or len(segments) > 3
+    ):
+        return head
+    host = replace(head.host, services=(("apigatewaymanagementapi", ""),), site=None)
+    return replace(head, host=host, target=replace(head.target, segments=segments[-2:]))
 
 
 def _search_form(head: Head) -> Head:

@@ -38,6 +38,8 @@ def read_parameters(match: Match) -> Parameters:
 
     Twins share a wire, not always a model: one may know parameters that the other does not.
     """
+    if match.head.host.site is not None:
+        return Parameters(dict(match.head.host.site.parameters(match.head.request, match.head.target)))
     refusal: Refusal | None = None
     for candidate, (service, operation) in enumerate(match.candidates):
         model = model_of(service, operation)

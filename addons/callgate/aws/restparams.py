@@ -22,6 +22,12 @@ from .xmlbody import load_xml, read_xml
 
 # A payload up to this many bytes stands among the parameters, a longer one as a reference.
 INLINE = 64 * 1024
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:[a-z-]+:s3[a-z-]*:[a-z0-9-]*:\d*:[\w/:.-]+")
+# Headers of S3 that mean the same on every operation; one that its operation does not have may make it another.
+_S3_COMMON = re.compile(
+    r"x-amz-(?:date|content-sha256|security-token|user-agent|decoded-content-length|trailer|region-set"
+    r"|s3session-token|sdk-checksum-algorithm|checksum-.*|request-payer|expected-bucket-owner|id-2|te)"
+)
 _ITEM = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^,"]*))\s*(?:,|$)')
 
 Found = tuple[dict[str, Any], Payload | None]
@@ -41,7 +47,17 @@ def read_rest(match: Match, route: Route, model: OperationModel) -> Found:
             _header(found, name, member, match.head.headers)
         elif location == "headers":
             _header_map(found, name, member, match.head.headers)
+    if route.service == "s3":
+        _check_s3_headers(match.head.headers, members)
     return found, _body(found, match, shape, model)
+
+
+def _check_s3_headers(headers: Mapping[str, str], members: Mapping[str, Shape]) -> None:
+    known = {member.serialization.get("name", "").lower() for member in members.values()}
+    for key in headers:
+        if key.startswith("x-amz-") and key not in known and not _S3_COMMON.fullmatch(key):
+            if not (key.startswith("x-amz-meta-") and "x-amz-meta-" in known):
+                raise unknown(shown(key))
 
 
 def _places(shape: Shape) -> dict[str, dict[str, tuple[str, Shape]]]:
@@ -76,6 +92,8 @@ def _path(
             if label not in members:
                 continue
             known = (label, members[label])
+        if known[0] == "Bucket" and route.service == "s3" and not _BUCKET.fullmatch(text):
+            raise wrong("Bucket", "the name of a bucket or the ARN of an access point")
         _set(found, known[0], from_text(known[1], text, known[0], "iso8601"))
     for label, text in zip(route.prefix_labels, head.host.labels, strict=False):
         if label in members:
@@ -137,6 +155,8 @@ def _header(found: dict[str, Any], name: str, member: Shape, headers: Mapping[st
     text = headers.get(ways.get("name", name).lower())
     if text is None:
         return
+    if name == "ContentLength":
+        text = headers.get("x-amz-decoded-content-length", text)
     if name == "ContentEncoding" and "aws-chunked" in text:
         text = ",".join(part.strip() for part in text.split(",") if part.strip().lower() != "aws-chunked")
         if not text:

@@ -16,8 +16,10 @@ from .jsonbody import shown
 from .scalars import MAX_DEPTH, from_text, twice, unknown, wrong
 
 _DECLARATION = re.compile(
-    r"""\s*<\?xml\s+version=["']1\.[01]["'](?:\s+encoding=["'](?i:utf-8)["'])?[^?<>]*\?>"""
+    r"""\s*<\?xml\s+version=["']1\.[01]["'](?:\s+encoding=["'](?i:utf-8)["'])?"""
+    r"""(?:\s+standalone=["'](?:yes|no)["'])?\s*\?>"""
 )
+_NAMESPACE = re.compile(r"|https?://[a-z0-9.-]+\.amazonaws\.com/doc/\d{4}-\d\d-\d\d/?")
 _XSI = "{http://www.w3.org/2001/XMLSchema-instance}"
 
 
@@ -43,7 +45,7 @@ def read_xml(shape: Shape, root: ElementTree.Element) -> dict[str, Any]:
     """`root` as `shape` (a structure) has it. Raises Refusal for what the shape does not have."""
     space, name = _split(root.tag)
     expected = shape.serialization.get("name", shape.name)
-    if name != expected:
+    if name != expected or not _NAMESPACE.fullmatch(space):
         raise wrong(shown(name), f"the element {expected}")
     found = _structure(shape, root, name, space, 0)
     assert isinstance(found, dict)
