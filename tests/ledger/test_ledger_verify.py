@@ -105,7 +105,8 @@ def test_an_untouched_ledger_is_what_was_signed(ledger: Path) -> None:
         ),
         (
             "DROP INDEX entries_step; CREATE TABLE t AS SELECT seq, entry FROM entries WHERE seq IN (30, 33);"
-            "UPDATE entries SET entry = (SELECT t.entry FROM t WHERE t.seq = 63 - entries.seq) WHERE seq IN (30, 33);"
+            "UPDATE entries SET entry = (SELECT t.entry FROM t WHERE t.seq = 63 - entries.seq)"
+            " WHERE seq IN (30, 33);"
             "DROP TABLE t; CREATE UNIQUE INDEX entries_step ON entries (subject, step)",
             "reordered",
             30,
@@ -159,10 +160,8 @@ def test_everything_recomputed_with_another_key_is_found(ledger: Path, tmp_path:
         for (leaf,) in db.execute("SELECT leaf FROM entries ORDER BY seq").fetchall():
             tree.push(leaf)
     note = Checkpoint.sign(forger, "callgate.test/log", tree.size, tree.root()).note
-    tamper(
-        ledger,
-        f"DELETE FROM checkpoints; INSERT INTO checkpoints VALUES (60, '{note}', x'{tree.to_bytes().hex()}');",
-    )
+    values = f"60, '{note}', x'{tree.to_bytes().hex()}'"
+    tamper(ledger, f"DELETE FROM checkpoints; INSERT INTO checkpoints VALUES ({values});")
     assert found(ledger) == ("edited", 60)
 
 
@@ -251,7 +250,9 @@ def rows(ledger: Path) -> list[tuple[object, ...]]:
             *db.execute("SELECT seq, entry FROM entries ORDER BY seq"),
             *db.execute("SELECT * FROM calls ORDER BY seq"),
             *db.execute("SELECT callId, seq FROM calls WHERE principalId = 'github:acme/infra' ORDER BY seq"),
-            *db.execute("SELECT seq FROM calls WHERE eventTime > '2020' AND eventName = 'GetObject' ORDER BY seq"),
+            *db.execute(
+                "SELECT seq FROM calls WHERE eventTime > '2020' AND eventName = 'GetObject' ORDER BY seq"
+            ),
         ]
 
 

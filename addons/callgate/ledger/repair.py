@@ -30,13 +30,17 @@ def put_back(store: Store) -> Store:
             raise fault
     elif not _is_same_log(store, path):
         raise Unavailable(f"{fault}, which does not hold the same log")
-    patience = store.patience
     store.close()
-    return Store(path, patience=patience)
+    return Store(path)
+
+
+def forget_rescued(store: Store) -> None:
+    """The log is whole again: what was saved of it is of no use any more."""
+    _rescued(store).unlink(missing_ok=True)
 
 
 def _rescue(store: Store) -> str:
-    rescued = store.path.with_suffix(".rescued.db")
+    rescued = _rescued(store)
     if not rescued.exists():
         partial = rescued.with_suffix(".partial")
         try:
@@ -46,6 +50,10 @@ def _rescue(store: Store) -> str:
         except (OSError, sqlite3.Error) as error:
             return f"its content could not be saved: {error}"
     return f"its content is saved in {rescued}: move it back, or bring back the file"
+
+
+def _rescued(store: Store) -> Path:
+    return store.path.with_suffix(".rescued.db")
 
 
 def _is_same_log(store: Store, path: Path) -> bool:

@@ -17,6 +17,9 @@ from callgate.ledger.tree import Frontier
 
 NAME = "ledger.db"
 
+PATIENCE = 2.0
+"""How long (seconds) a lock of another process is waited for."""
+
 # An intent takes more than a kilobyte: pages of 4 kB would be a quarter empty.
 _PAGE = 8192
 
@@ -69,17 +72,16 @@ def is_locked(folder: Path) -> bool:
 class Store:
     """Entries and checkpoints on disk."""
 
-    def __init__(self, path: Path, *, patience: float = 2.0) -> None:
-        """Open or create the file. `patience` is how long (seconds) a lock of another process is waited for.
+    def __init__(self, path: Path) -> None:
+        """Open or create the file.
 
         Raises LedgerError if this is not a ledger, or one of a newer release, or cannot be opened.
         """
         self.path = path
-        self.patience = patience
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._connection = sqlite3.connect(
-                path, timeout=patience, isolation_level=None, check_same_thread=False, cached_statements=512
+                path, timeout=PATIENCE, isolation_level=None, check_same_thread=False, cached_statements=512
             )
         except (sqlite3.Error, OSError) as error:
             raise LedgerError(f"the ledger {path} cannot be opened: {error}") from None
@@ -116,6 +118,10 @@ class Store:
         elif revision < schema.REVISION:
             schema.rebuild(self._connection)
         run("COMMIT")
+
+    def be_patient(self, seconds: float) -> None:
+        """Wait so long for locks of other processes from now on."""
+        self._connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
 
     def check_place(self) -> None:
         """Raises Unavailable unless the file that is open is the one that people will find under its name."""

@@ -18,8 +18,8 @@ from callgate.ledger.entries import Draft, timestamp
 from callgate.ledger.group import Append, Result, write_group
 from callgate.ledger.opening import Opened
 from callgate.ledger.recovery import unknown_outcomes
-from callgate.ledger.repair import put_back
-from callgate.ledger.store import Store, Unavailable
+from callgate.ledger.repair import forget_rescued, put_back
+from callgate.ledger.store import PATIENCE, Store, Unavailable
 from callgate.ledger.tree import Frontier
 
 log = logging.getLogger("callgate.ledger")
@@ -129,13 +129,18 @@ class Writer:
                 self._store.insert_checkpoint(checkpoint, tree)
         self.frontier, self._last_time = tree, now
         if self.outage:
-            log.warning("the ledger takes entries again")
-            self.outage = None
+            self._end_outage()
         if checkpoint:
             self.signed_size, self.signed_at = checkpoint.size, now
             self._due = time.monotonic() + self._signing.every
             self._signing.announce(checkpoint)
         return results[len(notes) :]
+
+    def _end_outage(self) -> None:
+        log.warning("the ledger takes entries again")
+        self.outage = None
+        self._store.be_patient(PATIENCE)
+        forget_rescued(self._store)
 
     def _tell_time(self) -> tuple[float, list[Record]]:
         now, last = self._clock(), self._last_time
@@ -160,6 +165,8 @@ class Writer:
     def _refuse(self, batch: Sequence[Append], reason: str) -> list[Refusal]:
         if self.outage is None:
             self.outage = Outage(reason, self._clock())
+            # The next appends are not to wait as long for what was waited for in vain.
+            self._store.be_patient(0.05)
             log.error("the ledger takes no entries, so calls are refused: %s", reason)
         self.outage.reason = reason
         self.outage.refused += len(batch)
