@@ -4,8 +4,8 @@ resources.
 A plan is `{"needs": [[action, access level, [choice, …]], …], "any": [path, …], "roles": [path, …]}`. A
 choice is `[required, ARN template, [[variable, [path, …]], …]]`: one resource type of the action, and for
 each variable of its template the parameters that may hold it, best first. `any` are parameters that name a
-resource of any type by its ARN, `roles` those that hand a role over. A path is `Member`, `Member.Member` or
-with `[]` for each item.
+resource of any type by its ARN, `roles` those that may hand a role over by its ARN, `named` by its name,
+`profiles` inside an instance profile. A path is `Member`, `Member.Member` or with `[]` for each item.
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ from typing import Any
 READING = re.compile(
     r"(Get|List|Describe|BatchGet|Search|Query|Lookup|Scan|Head|Simulate|Check|Preview|Retrieve)"
 )
-ROLE = re.compile(
-    r"(rolearn|rolearns|role|roles|iamroles|snscallerarn|credentialsarn|authorizercredentials"
-    r"|iaminstanceprofile\.(arn|name)|iaminstanceprofile|jobflowrole|instanceprofile)(\[\])*$"
-)
-PROFILE = re.compile(r"InstanceProfile|JobFlowRole")
+ROLE = re.compile(r"role|credentials(arn)?$|permissionarn$|callerarn$|instanceprofile", re.I)
+NOT_HANDED = re.compile(r"crossaccount|assumable|principal|resourcerole", re.I)
+PROFILE = re.compile(r"InstanceProfile|JobFlowRole|instanceRole")
 KEEPS_ROLES = {"iam", "sts", "organizations", "sso-admin", "sso", "accessanalyzer", "lakeformation", "kms"}
 FIXED = {"Partition", "Region", "Account"}
 SUFFIXES = (
@@ -66,6 +64,12 @@ def members(model: dict[str, Any], shape_name: str | None, depth: int = 2) -> Me
     if shape_name:
         walk(shape_name, "", 0, ())
     return [(name, path) for _, name, path in sorted(found, key=lambda entry: entry[0])]
+
+
+def leaf(path: str) -> str:
+    """What the last part of a path is called, with what it is the ARN or name of."""
+    parts = path.split(".")
+    return ".".join(parts[-2:]) if parts[-1] in ("Arn", "Name") else parts[-1]
 
 
 def variables(template: str) -> list[str]:
@@ -117,6 +121,9 @@ class Planner:
         self.prefix = prefix
         self.table = table
         self.hand = hand.get("operations", {}).get(service, {})
+        service = hand.get("same_as", {}).get(service, service)
+        self.handed = hand.get("roles", {}).get(service, {})
+        self.named = hand.get("role_names", {}).get(service, [])
         self.synonyms = hand.get("synonyms", {}).get(service, {})
         self.optional = hand.get("optional", {}).get(service, {})
         self.names = {p: {n.lower(): n for n in entry["actions"]} for p, entry in table.items()}
@@ -128,11 +135,14 @@ class Planner:
         plan: dict[str, Any] = {"needs": [self.need(text, operation, have) for text in wanted]}
         if found := any_paths(have):
             plan["any"] = found
-        handed = roles(self.model, self.service, operation, shape)
-        if found := [path for path in handed if not PROFILE.search(path)]:
-            plan["roles"] = found
-        if found := [path for path in handed if PROFILE.search(path)]:
-            plan["profiles"] = found
+        handed = self.roles(operation, shape)
+        for key, found in (
+            ("roles", [path for path in handed if not PROFILE.search(path)]),
+            ("profiles", [path for path in handed if PROFILE.search(path)]),
+            ("named", [path for _, path in have if path in self.named]),
+        ):
+            if found:
+                plan[key] = found
         return plan
 
     def action(self, operation: str) -> str:
@@ -146,6 +156,14 @@ class Planner:
             path = re.sub(r"\{(\w+)\}", lambda label: f"{{{labels[label[1]]}}}", uri)
             return f"apigateway:{http['method']} arn:${{Partition}}:apigateway:${{Region}}::{path}"
         return f"{self.prefix}:{operation}"
+
+    def roles(self, operation: str, shape: str | None) -> list[str]:
+        """Paths of the parameters in which a role may be handed over, by its ARN."""
+        if self.service in KEEPS_ROLES or READING.match(operation) or operation.startswith("Delete"):
+            return []
+        found = [path for _, path in members(self.model, shape, 6)]
+        by_name = [path for path in found if ROLE.search(leaf(path)) and not NOT_HANDED.search(leaf(path))]
+        return by_name + self.handed.get(operation, [])
 
     def need(self, text: str, operation: str, have: Members) -> list[Any]:
         """`prefix:Action`, or `prefix:Action ARN` with `{path}` for parameters, as an entry of a plan."""
@@ -236,14 +254,3 @@ def any_paths(have: Members) -> list[str]:
         "resourcearnlist",
     )
     return [path for name, path in have if name in wanted and "." not in path]
-
-
-def roles(model: dict[str, Any], service: str, operation: str, shape: str | None) -> list[str]:
-    """Paths of the parameters that hand over a role."""
-    if (
-        service in KEEPS_ROLES
-        or READING.match(operation)
-        or operation.startswith(("Delete", "Remove", "Untag"))
-    ):
-        return []
-    return [path for _, path in members(model, shape, 6) if ROLE.search(path.lower())]

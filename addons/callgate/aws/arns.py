@@ -13,31 +13,25 @@ from typing import Any, Final, NamedTuple
 
 _VARIABLE: Final = re.compile(r"\$\{(\w+)\}")
 
+UNTOLD: Final = "\0"
+"""Stands in a name for a part that nothing tells. No name of AWS's has this character."""
+
 Pair = tuple[str, str, bool]
 """An IAM action, a resource, and whether the resource is determined."""
 
 
 class Scope(NamedTuple):
-    """Where a call is made: partition, region (None if global) and the account of the caller (None if
-    unknown).
-    """
+    """Where a call is made: partition, region (None if unknown), account of the caller (None if unknown)."""
 
     partition: str
     region: str | None
     account: str | None
 
-    def arn(
-        self, service: str, resource: str, *, region: str | None = "", account: str | None = ""
-    ) -> Resource:
-        """The ARN of a resource in this scope; `region` or `account` None leaves that part empty."""
-        place = self.region if region == "" else region or ""
-        owner = self.account if account == "" else account or ""
-        text = f"arn:{self.partition}:{service}:{_known(place)}:{_known(owner)}:{resource}"
-        return Resource(text, place is not None and owner is not None)
-
-    def unknown(self, service: str, resource: str) -> Resource:
-        """As `arn`, for a resource that `*` stands in for, in whole or in part."""
-        return Resource(self.arn(service, resource).arn, False)
+    def arn(self, service: str, resource: str, *, region: bool = True, account: bool = True) -> Resource:
+        """The ARN of a resource in this scope; some services' ARNs have no region or no account in them."""
+        place = _told(self.region) if region else ""
+        owner = _told(self.account) if account else ""
+        return Resource.of(f"arn:{self.partition}:{service}:{place}:{owner}:{resource}")
 
 
 class Resource(NamedTuple):
@@ -46,9 +40,14 @@ class Resource(NamedTuple):
     arn: str
     determined: bool = True
 
+    @classmethod
+    def of(cls, text: str) -> Resource:
+        """The resource of that ARN, in which `UNTOLD` stands for what is not known."""
+        return cls(text.replace(UNTOLD, "*"), False) if UNTOLD in text else cls(text)
 
-def _known(part: str | None) -> str:
-    return "*" if part is None else part
+
+def _told(part: str | None) -> str:
+    return UNTOLD if part is None else part
 
 
 def is_arn(value: object) -> bool:
@@ -86,6 +85,11 @@ def values(parameters: Any, steps: Path) -> list[str]:
             return []
     flat = [item for value in found for item in (value if isinstance(value, list) else (value,))]
     return [str(value) for value in flat if isinstance(value, str | int) and value != ""]
+
+
+def mappings(value: Any) -> list[Mapping[str, Any]]:
+    """The structures in a list of them; none if `value` is something else."""
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list | tuple) else []
 
 
 def _items(value: Any) -> Sequence[Any]:
@@ -128,7 +132,7 @@ class Template(NamedTuple):
         told = [self._values(source, parameters) for source in self.sources]
         leaf = told[-1]
         arns = [value for value in leaf if is_arn(value)]
-        filled: list[Resource] = [Resource(value) for value in arns]
+        filled = [Resource.of(value) for value in arns]
         names = [value for value in leaf if not is_arn(value)]
         known = sum(bool(values) for values in told)
         if names or not leaf:
@@ -151,7 +155,7 @@ class Template(NamedTuple):
         return scope
 
     def _write(self, row: tuple[str | None, ...], scope: Scope) -> Resource:
-        text, determined = self.texts[0], True
+        text = self.texts[0]
         for variable, following in zip(self.variables, self.texts[1:], strict=True):
             part: str | None
             if isinstance(variable, int):
@@ -164,10 +168,8 @@ class Template(NamedTuple):
                 part = scope.account
             else:
                 part = None
-            if part is None:
-                part, determined = "*", False
-            text += part + following
-        return Resource(text, determined)
+            text += _told(part) + following
+        return Resource.of(text)
 
 
 def _rows(columns: list[list[str]]) -> list[tuple[str | None, ...]]:

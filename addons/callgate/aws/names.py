@@ -10,9 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-from callgate.aws.arns import Scope, is_arn
+from callgate.aws.arns import UNTOLD, Scope, is_arn
 
 Parameters = Mapping[str, Any]
 Rewrite = Callable[[str, Parameters, Scope], Parameters]
@@ -38,7 +37,8 @@ def _sqs(operation: str, parameters: Parameters, scope: Scope) -> Parameters:
     url = parameters.get("QueueUrl")
     if not isinstance(url, str):
         return parameters
-    account, _, name = urlsplit(url).path.strip("/").rpartition("/")
+    path = url.partition("://")[2].partition("/")[2].partition("?")[0]
+    account, _, name = path.strip("/").rpartition("/")
     account = account.rpartition("/")[2]
     if not name or not re.fullmatch(r"\d{12}", account):
         return _without(parameters, "QueueUrl")
@@ -75,11 +75,15 @@ def _lambda(operation: str, parameters: Parameters, scope: Scope) -> Parameters:
 
 def _kms(operation: str, parameters: Parameters, scope: Scope) -> Parameters:
     """A key named by an alias is authorised as the key, which only AWS knows."""
-    names = ("KeyId", "TargetKeyId", "SourceKeyId", "DestinationKeyId")
-    hidden = [n for n in names if isinstance(parameters.get(n), str) and "alias/" in parameters[n]]
-    alias = parameters.get("AliasName")
-    more = {"AliasName": alias.removeprefix("alias/")} if isinstance(alias, str) else {}
-    return _without({**parameters, **more}, *hidden)
+    changed = dict(parameters)
+    for name in ("KeyId", "TargetKeyId", "SourceKeyId", "DestinationKeyId"):
+        given = parameters.get(name)
+        if isinstance(given, str) and "alias/" in given:
+            place = given.partition("alias/")[0]
+            changed[name] = f"{place}key/{UNTOLD}" if place else UNTOLD
+    if isinstance(alias := parameters.get("AliasName"), str):
+        changed["AliasName"] = alias.removeprefix("alias/")
+    return changed
 
 
 def _ssm(operation: str, parameters: Parameters, scope: Scope) -> Parameters:
@@ -151,7 +155,8 @@ def _iam(operation: str, parameters: Parameters, scope: Scope) -> Parameters:
         return parameters
     folder = given.strip("/")
     front = f"{folder}/" if folder else ""
-    return {name: front + value if name in _IAM_NAMES else value for name, value in parameters.items()}
+    named = {name: front + parameters[name] for name in _IAM_NAMES if isinstance(parameters.get(name), str)}
+    return {**parameters, **named}
 
 
 def _without(parameters: Parameters, *names: str) -> Parameters:
@@ -176,4 +181,5 @@ _OWNERS: Final = {
     "glue": "CatalogId",
     "quicksight": "AwsAccountId",
     "s3control": "AccountId",
+    "sqs": "QueueOwnerAWSAccountId",
 }

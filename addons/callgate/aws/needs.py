@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 
 from callgate.aws import iam, names, needs_dynamodb, needs_ec2, needs_more, needs_s3
-from callgate.aws.arns import Pair, Path, Resource, Scope, Template, is_arn, path, values
+from callgate.aws.arns import UNTOLD, Pair, Path, Resource, Scope, Template, is_arn, path, values
 from callgate.call import Need
 
 UNKNOWN = Resource("*", False)
@@ -27,6 +27,7 @@ BY_HAND: Final[dict[str, Callable[[str, Mapping[str, Any], Scope], list[Pair] | 
     "secretsmanager": needs_more.secretsmanager,
     "sns": needs_more.sns,
     "ssm": needs_more.ssm,
+    "sts": needs_more.sts,
 }
 """Services with operations that AWS authorises in ways of their own. None: as the operation's plan says."""
 
@@ -46,6 +47,7 @@ class Plan(NamedTuple):
     needs: tuple[tuple[str, tuple[Choice, ...]], ...]
     any: tuple[Path, ...]
     roles: tuple[Path, ...]
+    named: tuple[Path, ...]
     profiles: tuple[Path, ...]
 
 
@@ -81,19 +83,21 @@ def pairs_of(service: str, operation: str, parameters: Mapping[str, Any], scope:
         pairs = []
         for action, choices in plan.needs:
             pairs += ((action, *resource) for resource in _resources(choices, plan.any, parameters, scope))
-    for steps in plan.roles:
-        pairs += (("iam:PassRole", *role(value, scope)) for value in values(parameters, steps))
+    # No call is without needs: a rule that allows all of none would allow it.
+    return [*(pairs or [(plan.needs[0][0], *UNKNOWN)]), *_handed_over(plan, parameters, scope)]
+
+
+def _handed_over(plan: Plan, parameters: Mapping[str, Any], scope: Scope) -> list[Pair]:
+    """The need to pass each role that the call hands over."""
+    given = [value for steps in plan.roles for value in values(parameters, steps)]
+    roles = [Resource(value) for value in given if is_arn(value) and ":role/" in value]
+    given = [value for steps in plan.named for value in values(parameters, steps)]
+    # A name does not tell the role's path.
+    roles += (scope.arn("iam", f"role/{UNTOLD}{name}", region=False) for name in given if not is_arn(name))
     if any(values(parameters, steps) for steps in plan.profiles):
         # An instance profile does not tell the role in it.
-        pairs.append(("iam:PassRole", scope.arn("iam", "role/*", region=None).arn, False))
-    return pairs
-
-
-def role(value: str, scope: Scope) -> Resource:
-    """The role that a parameter hands over: by ARN, or by a name whose path is not told."""
-    if not is_arn(value):
-        return Resource(scope.arn("iam", f"role/{value}", region=None).arn, False)
-    return Resource(value)
+        roles.append(scope.arn("iam", f"role/{UNTOLD}", region=False))
+    return [("iam:PassRole", *found) for found in roles]
 
 
 def _resources(
@@ -130,7 +134,7 @@ def plan_of(service: str, operation: str) -> Plan:
     """
     text = _plans(service).get(operation)
     if text is None:
-        return Plan(((f"{_plans(service).get('', service)}:{operation}", (_ANYTHING,)),), (), (), ())
+        return Plan(((f"{_plans(service).get('', service)}:{operation}", (_ANYTHING,)),), (), (), (), ())
     plan = json.loads(text)
     return Plan(
         tuple(
@@ -142,6 +146,7 @@ def plan_of(service: str, operation: str) -> Plan:
         ),
         tuple(map(path, plan.get("any", ()))),
         tuple(map(path, plan.get("roles", ()))),
+        tuple(map(path, plan.get("named", ()))),
         tuple(map(path, plan.get("profiles", ()))),
     )
 

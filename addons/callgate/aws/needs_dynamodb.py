@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from callgate.aws import partiql
-from callgate.aws.arns import Pair, Resource, Scope, is_arn
+from callgate.aws.arns import UNTOLD, Pair, Resource, Scope, is_arn, mappings
 
 _STATEMENT: Final[dict[str, tuple[str, ...]]] = {
     "Select": ("PartiQLSelect", "GetItem", "Query", "Scan"),
@@ -49,26 +49,20 @@ def needs(operation: str, parameters: Mapping[str, Any], scope: Scope) -> list[P
 
 
 def _batched(operation: str, requested: Any) -> Iterator[tuple[str, Any]]:
-    if not isinstance(requested, Mapping) or not requested:
-        yield operation, None
-        return
-    for table, items in requested.items():
+    known = isinstance(requested, Mapping) and requested
+    for table, items in (requested if known else {None: ()}).items():
         yield operation, table
         if operation == "BatchGetItem":
             yield "GetItem", table
             continue
-        kinds = {kind for item in items or () for kind in item}
+        kinds = {kind for item in mappings(items) for kind in item}
         for kind in sorted(kinds) or ("DeleteRequest", "PutRequest"):
             yield _WRITES.get(kind, operation), table
 
 
 def _transacted(operation: str, items: Any) -> Iterator[tuple[str, Any]]:
-    for item in items or [{}]:
-        if not item:
-            kinds = (
-                ("Get",) if operation == "TransactGetItems" else ("ConditionCheck", "Delete", "Put", "Update")
-            )
-            yield from ((_TRANSACTION[kind], None) for kind in kinds)
+    anything = {"Get": None} if operation == "TransactGetItems" else dict.fromkeys(_TRANSACTION)
+    for item in mappings(items) or [anything]:
         for kind, asked in item.items():
             table = asked.get("TableName") if isinstance(asked, Mapping) else None
             yield _TRANSACTION.get(kind, operation), table
@@ -77,8 +71,8 @@ def _transacted(operation: str, items: Any) -> Iterator[tuple[str, Any]]:
 def _stated(statements: Any, scope: Scope) -> list[Pair]:
     """The needs of PartiQL statements. One that cannot be read could be any, on any table."""
     pairs: list[Pair] = []
-    for item in statements or [{}]:
-        statement = partiql.read(item.get("Statement") if isinstance(item, Mapping) else None)
+    for item in mappings(statements) or [{}]:
+        statement = partiql.read(item.get("Statement"))
         if statement is None:
             actions = dict.fromkeys(action for verb in _STATEMENT.values() for action in verb)
             pairs += ((f"dynamodb:{action}", *_table(None, scope)) for action in actions)
@@ -94,6 +88,4 @@ def _stated(statements: Any, scope: Scope) -> list[Pair]:
 def _table(named: Any, scope: Scope) -> Resource:
     if is_arn(named):
         return Resource(named)
-    known = isinstance(named, str) and named != ""
-    resource = scope.arn("dynamodb", f"table/{named if known else '*'}")
-    return Resource(resource.arn, resource.determined and known)
+    return scope.arn("dynamodb", f"table/{named or UNTOLD}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from callgate.aws.arns import Pair, Resource, Scope, is_arn, path, values
+from callgate.aws.arns import UNTOLD, Pair, Resource, Scope, is_arn, path, values
 
 _TYPES: Final = {
     "acl": "network-acl",
@@ -87,9 +87,9 @@ def needs(operation: str, parameters: Mapping[str, Any], scope: Scope) -> list[P
         names = [name for place in places for name in values(parameters, path(place))]
         resources += (resource(kind, name, scope) for name in names)
         if always and not names:
-            resources.append(_unknown(kind, scope))
+            resources.append(resource(kind, UNTOLD, scope))
     if values(parameters, path("LaunchTemplate.LaunchTemplateName")):
-        resources.append(_unknown("launch-template", scope))
+        resources.append(resource("launch-template", UNTOLD, scope))
     resources += (resource(kind, "*", scope) for kind in _MADE)
     pairs: list[Pair] = [("ec2:RunInstances", *found) for found in resources]
     if parameters.get("TagSpecifications"):
@@ -103,15 +103,11 @@ def by_id(name: str, scope: Scope) -> Resource:
     if is_arn(name):
         return Resource(name)
     kind = _TYPES.get(name.rpartition("-")[0])
-    return resource(kind, name, scope) if kind else Resource(scope.arn("ec2", f"*/{name}").arn, False)
+    return resource(kind, name, scope) if kind else scope.arn("ec2", f"{UNTOLD}/{name}")
 
 
 def resource(kind: str, name: str, scope: Scope) -> Resource:
     """The EC2 resource of that type and name. `*` as a name is one that the call makes."""
     if kind in _NO_ACCOUNT:
-        return scope.arn("ec2", f"{kind}/{name}", account=None)
+        return scope.arn("ec2", f"{kind}/{name}", account=False)
     return scope.arn("ec2", f"{kind}/{name}")
-
-
-def _unknown(kind: str, scope: Scope) -> Resource:
-    return Resource(resource(kind, "*", scope).arn, False)

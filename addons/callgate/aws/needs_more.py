@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from callgate.aws.arns import Pair, Resource, Scope, is_arn, path, values
+from callgate.aws.arns import UNTOLD, Pair, Resource, Scope, is_arn, mappings, path, values
 
 Parameters = Mapping[str, Any]
 
@@ -19,7 +19,7 @@ def secretsmanager(operation: str, parameters: Parameters, scope: Scope) -> list
     if operation == "BatchGetSecretValue":
         pairs: list[Pair] = [("secretsmanager:BatchGetSecretValue", "*", True)]
         names = values(parameters, path("SecretIdList[]"))
-        found = [_secret(name, scope) for name in names] or [scope.unknown("secretsmanager", "secret:*")]
+        found = [_secret(name, scope) for name in names] or [scope.arn("secretsmanager", f"secret:{UNTOLD}")]
         return pairs + [("secretsmanager:GetSecretValue", *secret) for secret in found]
     name = parameters.get("Name" if operation == "CreateSecret" else "SecretId")
     if not isinstance(name, str) or not name:
@@ -30,8 +30,8 @@ def secretsmanager(operation: str, parameters: Parameters, scope: Scope) -> list
 def _secret(name: str, scope: Scope) -> Resource:
     """The ARN of a secret ends in a hyphen and six characters that its name does not tell."""
     if is_arn(name):
-        return Resource(name) if re.search(r"-[A-Za-z0-9]{6}$", name) else Resource(f"{name}-*", False)
-    return scope.unknown("secretsmanager", f"secret:{name}-*")
+        return Resource(name) if re.search(r"-[A-Za-z0-9]{6}$", name) else Resource.of(f"{name}-{UNTOLD}")
+    return scope.arn("secretsmanager", f"secret:{name}-{UNTOLD}")
 
 
 def sns(operation: str, parameters: Parameters, scope: Scope) -> list[Pair] | None:
@@ -40,7 +40,7 @@ def sns(operation: str, parameters: Parameters, scope: Scope) -> list[Pair] | No
         target = parameters.get("TopicArn") or parameters.get("TargetArn")
         if is_arn(target):
             return [("sns:Publish", str(target), True)]
-        anywhere = Resource("*") if parameters.get("PhoneNumber") else scope.unknown("sns", "*")
+        anywhere = Resource("*") if parameters.get("PhoneNumber") else scope.arn("sns", UNTOLD)
         return [("sns:Publish", *anywhere)]
     subscription = parameters.get("SubscriptionArn")
     if isinstance(subscription, str) and is_arn(subscription):
@@ -54,15 +54,17 @@ def ssm(operation: str, parameters: Parameters, scope: Scope) -> list[Pair] | No
         return None
     document = parameters.get("DocumentName")
     known = isinstance(document, str) and document != ""
-    found = scope.arn("ssm", f"document/{document}") if known else scope.unknown("ssm", "document/*")
+    found = scope.arn("ssm", f"document/{document}") if known else scope.arn("ssm", f"document/{UNTOLD}")
     resources = [Resource(str(document)) if is_arn(document) else found]
     ids = values(parameters, path("InstanceIds[]")) + values(parameters, path("@managed"))
-    targets = [target for target in parameters.get("Targets") or () if isinstance(target, Mapping)]
-    for target in targets:
+    for target in mappings(parameters.get("Targets")):
         if str(target.get("Key")).lower() == "instanceids":
             ids += values(target, path("Values[]"))
         else:
-            resources += (scope.unknown("ec2", "instance/*"), scope.unknown("ssm", "managed-instance/*"))
+            resources += (
+                scope.arn("ec2", f"instance/{UNTOLD}"),
+                scope.arn("ssm", f"managed-instance/{UNTOLD}"),
+            )
     resources += (_instance(name, scope) for name in ids)
     return [("ssm:SendCommand", *resource) for resource in resources]
 
@@ -72,6 +74,17 @@ def _instance(name: str, scope: Scope) -> Resource:
     return scope.arn("ssm", f"managed-instance/{name}") if managed else scope.arn("ec2", f"instance/{name}")
 
 
+def sts(operation: str, parameters: Parameters, scope: Scope) -> list[Pair] | None:
+    """Assuming a role, and what else a session is given."""
+    role = parameters.get("RoleArn")
+    if not operation.startswith("AssumeRole") or not is_arn(role):
+        return None
+    actions = [operation]
+    actions += ["TagSession"] if parameters.get("Tags") else []
+    actions += ["SetSourceIdentity"] if parameters.get("SourceIdentity") else []
+    return [(f"sts:{action}", str(role), True) for action in actions]
+
+
 _BY_RULE: Final = ("PutTargets", "RemoveTargets", "ListTargetsByRule")
 _RULES: Final = ("PutRule", "DeleteRule", "DescribeRule", "EnableRule", "DisableRule", *_BY_RULE)
 
@@ -79,7 +92,7 @@ _RULES: Final = ("PutRule", "DeleteRule", "DescribeRule", "EnableRule", "Disable
 def events(operation: str, parameters: Parameters, scope: Scope) -> list[Pair] | None:
     """Events go to the bus that each names; a rule's ARN has its bus in it unless that is the default."""
     if operation == "PutEvents":
-        entries = parameters.get("Entries") or [{}]
+        entries = mappings(parameters.get("Entries")) or [{}]
         buses = dict.fromkeys(_bus(entry.get("EventBusName")) for entry in entries)
         return [("events:PutEvents", *_in_events(bus, f"event-bus/{bus}", scope)) for bus in buses]
     if operation in _RULES:
@@ -134,15 +147,17 @@ def bedrock_runtime(operation: str, parameters: Parameters, scope: Scope) -> lis
 
 def _models(model: Any, scope: Scope) -> list[Resource]:
     if not isinstance(model, str) or not model:
-        return [Resource("*", False)]
+        return [Resource.of(UNTOLD)]
     name = model.rpartition("inference-profile/")[2] if is_arn(model) else model
     profile = _PROFILE.fullmatch(name)
     if profile:
-        behind = Resource(f"arn:{scope.partition}:bedrock:*::foundation-model/{profile['model']}", False)
+        behind = scope._replace(region=None).arn(
+            "bedrock", f"foundation-model/{profile['model']}", account=False
+        )
         found = Resource(model) if is_arn(model) else scope.arn("bedrock", f"inference-profile/{name}")
         return [found, behind]
     if is_arn(model):
         return [Resource(model)]
     if "." in model:
-        return [scope.arn("bedrock", f"foundation-model/{model}", account=None)]
-    return [scope.unknown("bedrock", f"*/{model}")]
+        return [scope.arn("bedrock", f"foundation-model/{model}", account=False)]
+    return [scope.arn("bedrock", f"{UNTOLD}/{model}")]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
-from callgate.aws.arns import Pair, Scope, is_arn, last_segment
+from callgate.aws.arns import UNTOLD, Pair, Scope, is_arn, last_segment, mappings
 
 # What an operation on an object needs, and what it needs instead if it names a version.
 _OBJECT: Final[dict[str, tuple[str, ...]]] = {
@@ -116,7 +116,7 @@ class _Bucket(NamedTuple):
     arn: str
     objects: str | None
     determined: bool = True
-    behind: str | None = None
+    behind: _Bucket | None = None
 
 
 def needs(operation: str, parameters: Mapping[str, Any], scope: Scope) -> list[Pair] | None:
@@ -186,7 +186,7 @@ def _delete_objects(parameters: Mapping[str, Any], bucket: _Bucket, scope: Scope
     delete = parameters.get("Delete")
     objects = delete.get("Objects") if isinstance(delete, Mapping) else None
     bypass = ("BypassGovernanceRetention",) if parameters.get("BypassGovernanceRetention") else ()
-    for item in objects or [{}]:
+    for item in mappings(objects) or [{}]:
         name = "DeleteObjectVersion" if item.get("VersionId") else "DeleteObject"
         for action in (name, *bypass):
             pairs += _pairs(action, bucket, item.get("Key"), scope)
@@ -224,9 +224,7 @@ def _pairs(name: str, bucket: _Bucket, key: Any, scope: Scope) -> list[Pair]:
         return [("s3express:CreateSession", bucket.arn, bucket.determined), (f"s3:{name}", plain, known)]
     arn = bucket.objects + tail if is_object and bucket.objects else bucket.arn
     pairs = [(f"{bucket.prefix}:{name}", arn, bucket.determined and known)]
-    if bucket.behind:
-        pairs.append((f"s3:{name}", bucket.behind + (f"/{tail}" if is_object else ""), False))
-    return pairs
+    return pairs + (_pairs(name, bucket.behind, key, scope) if bucket.behind else [])
 
 
 _ZONAL: Final = ("ListBucket", "ListBucketMultipartUploads")
@@ -239,19 +237,24 @@ _OBJECT_ACTIONS: Final = frozenset(name for names in _OBJECT.values() for name i
 
 def _bucket(named: Any, scope: Scope) -> _Bucket:
     """The bucket that the parameter `Bucket` names: a name, an alias, or the ARN of an access point."""
-    anywhere = f"arn:{scope.partition}:s3:::*"
+    root = f"arn:{scope.partition}:s3:::"
+    anywhere = _Bucket("s3", f"{root}*", f"{root}*/", determined=False)
     if not isinstance(named, str) or not named:
-        return _Bucket("s3", anywhere, f"{anywhere}/", determined=False)
+        return anywhere
     if is_arn(named):
         service = named.split(":")[2]
         if service == "s3-object-lambda":
             return _Bucket(service, named, None, behind=anywhere)
+        if service == "s3-outposts":
+            place = named.partition("/accesspoint/")[0]
+            behind = _Bucket(service, f"{place}/bucket/*", f"{place}/bucket/*/object/", determined=False)
+            return _Bucket(service, named, f"{named}/object/", behind=behind)
         return _Bucket(service, named, f"{named}/object/", behind=anywhere)
     if named.endswith("--x-s3"):
         resource = scope.arn("s3express", f"bucket/{named}")
         return _Bucket("s3express", resource.arn, f"{resource.arn}/", resource.determined)
-    arn = f"arn:{scope.partition}:s3:::{named}"
-    return _Bucket("s3", arn, f"{arn}/", behind=anywhere if named.endswith(_ALIASES) else None)
+    alias = named.endswith(_ALIASES)
+    return _Bucket("s3", root + named, f"{root}{named}/", behind=anywhere if alias else None)
 
 
 _OUTPOSTS: Final[dict[str, str]] = {
@@ -279,6 +282,8 @@ def control_needs(operation: str, parameters: Mapping[str, Any], scope: Scope) -
     if operation == "ListAccessPointsForDirectoryBuckets":
         return [("s3express:ListAccessPointsForDirectoryBuckets", "*", True)]
     name, bucket = parameters.get("Name"), parameters.get("Bucket")
+    if operation.endswith("AccessPointScope") and not name:
+        return [(f"s3express:{operation}", *scope.arn("s3express", f"accesspoint/{UNTOLD}"))]
     if "AccessPoint" in operation and isinstance(name, str):
         if name.endswith("--xa-s3") or operation.endswith("AccessPointScope"):
             return [(f"s3express:{operation}", *scope.arn("s3express", f"accesspoint/{name}"))]
@@ -288,11 +293,10 @@ def control_needs(operation: str, parameters: Mapping[str, Any], scope: Scope) -
             place = bucket.partition("/bucket/")[0]
             return [(f"s3-outposts:{operation}", f"{place}/accesspoint/{name}", True)]
         return None
-    if "Bucket" in operation and isinstance(bucket, str):
+    if "Bucket" in operation:
         action = f"s3-outposts:{_OUTPOSTS.get(operation, operation)}"
         if is_arn(bucket):
-            return [(action, bucket, True)]
+            return [(action, str(bucket), True)]
         outpost = parameters.get("OutpostId")
-        resource = scope.arn("s3-outposts", f"outpost/{outpost or '*'}/bucket/{bucket}")
-        return [(action, resource.arn, resource.determined and bool(outpost))]
+        return [(action, *scope.arn("s3-outposts", f"outpost/{outpost or UNTOLD}/bucket/{bucket or UNTOLD}"))]
     return None

@@ -7,6 +7,7 @@ DELETE FROM, and EXISTS(SELECT …) in transactions. Whatever is not plainly one
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 _TOKEN: Final = re.compile(
@@ -15,7 +16,8 @@ _TOKEN: Final = re.compile(
 )
 
 
-class Statement(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Statement:
     """One statement: `verb` is Select, Insert, Update, Delete or Exists; `index` None where none is named."""
 
     verb: str
@@ -38,7 +40,7 @@ def read(text: object) -> Statement | None:
         return None
     if tokens[0].says("EXISTS") and len(tokens) > 2 and tokens[1].text == "(" and tokens[-1].text == ")":
         inner = _read(tokens[2:-1])
-        return inner._replace(verb="Exists") if inner and inner.verb == "Select" else None
+        return replace(inner, verb="Exists") if inner and inner.verb == "Select" else None
     return _read(tokens)
 
 
