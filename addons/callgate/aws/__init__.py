@@ -11,7 +11,7 @@ from .classify import classify
 from .endpoints import Endpoints, knows_host
 from .hosts import is_aws_domain
 from .iam import access_level
-from .models import operation_model, service_model
+from .models import operation_model, service_model, signing_name
 from .needs import needs_of
 from .parameters import head_is_enough, read_parameters
 from .refusal import answer
@@ -28,6 +28,7 @@ __all__ = [
     "operation_model",
     "read",
     "service_model",
+    "signing_name",
 ]
 
 NO_ENDPOINTS = Endpoints()

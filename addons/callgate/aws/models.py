@@ -15,6 +15,8 @@ from botocore.model import OperationModel, OperationNotFoundError, ServiceModel
 
 from callgate.call import Call, Refusal
 
+from .index import index
+
 _LOCK = threading.Lock()
 
 
@@ -29,6 +31,12 @@ def service_model(service: str) -> ServiceModel:
     with _LOCK:
         text = _archive().read(f"{service}.json")
     return ServiceModel(json.loads(text), service)
+
+
+def signing_name(service: str) -> str:
+    """The name that `service` signs with, which is also CloudTrail's; its own name where it is in no model."""
+    known = index().services.get(service)
+    return known.signing[0] if known is not None else service
 
 
 def operation_model(call: Call) -> OperationModel:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from callgate.aws import service_model
+from callgate.aws import signing_name
 from callgate.call import Call, HttpRequest, Refusal
 from callgate.decision import Decision
 from callgate.hooks.exchange import Exchange
@@ -139,7 +139,7 @@ def _event_source(call: Call) -> str:
     """CloudTrail's `eventSource`: the signing name under amazonaws.com; the host where the call is not AWS's."""
     if call.protocol == "http":
         return call.service
-    return f"{service_model(call.service).signing_name}.amazonaws.com"
+    return f"{signing_name(call.service)}.amazonaws.com"
 
 
 def _header(request: HttpRequest | None, name: str) -> str | None:
