@@ -69,6 +69,7 @@ class _Checker:
         yield from self._names(rule)
         yield from self._levels(rule)
         yield from self._resources(rule)
+        yield from self._accounts(rule)
         yield from self._outside(rule)
         yield from self._paths(rule)
 
@@ -116,6 +117,16 @@ class _Checker:
             narrow = is_literal(service) and name not in ("", "*")
             if missed and (narrow or len(missed) == len(actions)):
                 yield "resource", self._missed(word, actions, missed)
+
+    def _accounts(self, rule: language.Rule) -> _Warnings:
+        if rule.effect != "allow" or rule.resource_account is None or rule.operation:
+            return
+        for word in self._aws_words(rule):
+            kinds = {
+                kind for action in self._actions.meant(word) for kind in self._aws.resource_types(action)
+            }
+            if not any(kind.count(":") < 5 or kind.split(":")[4] for kind in kinds):
+                yield "resource_account", f"can never allow {word}: ARNs of its resources have no account"
 
     def _acts_on(self, action: str, globs: Sequence[Glob]) -> bool:
         kinds = self._aws.resource_types(action)

@@ -127,6 +127,12 @@ def _weigh(standing: Iterable[Rule], facts: Facts, matches: dict[Rule, list[tupl
     return found
 
 
+def _shown(need: Need) -> str:
+    """The resource as a message may have it: not endless, and without the query of a URL."""
+    text = need.resource.partition("?")[0] if need.action.startswith("http:") else need.resource
+    return text if len(text) <= 256 else text[:255] + "…"
+
+
 def _why(
     found: _Matched, facts: Facts, standing: Iterable[Rule], lifted: dict[str, Exemption]
 ) -> tuple[str, str]:
@@ -137,7 +143,7 @@ def _why(
     if found.open_needs:
         need = found.open_needs[0]
         more = f" (and {len(found.open_needs) - 1} more)" if len(found.open_needs) > 1 else ""
-        return "no-rule-allows", f"No rule allows {need.action} on {need.resource}{more}."
+        return "no-rule-allows", f"No rule allows {need.action} on {_shown(need)}{more}."
     if found.holds:
         rule = found.holds[0]
         return "rule-hold", f"Rule {rule.id!r}: {rule.reason or 'a person decides.'}"
