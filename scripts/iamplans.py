@@ -5,7 +5,8 @@ A plan is `{"needs": [[action, access level, [choice, …]], …], "any": [path,
 choice is `[required, ARN template, [[variable, [path, …]], …]]`: one resource type of the action, and for
 each variable of its template the parameters that may hold it, best first. `any` are parameters that name a
 resource of any type by its ARN, `roles` those that may hand a role over by its ARN, `named` by its name,
-`profiles` inside an instance profile. A path is `Member`, `Member.Member` or with `[]` for each item.
+`profiles` inside an instance profile. A path is `Member`, `Member.Member` or with `[]` for each item; `=text`
+stands for itself, `&` in front says that only ARNs count.
 """
 
 from __future__ import annotations
@@ -99,6 +100,15 @@ def matches(wanted: list[str], have: Members) -> list[str]:
         if found:
             return list(dict.fromkeys(found))
     return []
+
+
+def only_arn(variable: str, path: str, taken: set[str]) -> str:
+    """`path`, with `&` in front if it holds the variable only when it holds a whole ARN.
+
+    So it is with a name that another part of the ARN has already, or that stands for an id made by AWS.
+    """
+    made = variable.lower() in ("id", "uuid") and norm(path).endswith("name")
+    return f"&{path}" if made or (path in taken and not norm(path).endswith(("arn", "arns"))) else path
 
 
 def is_new(operation: str, kind: str) -> bool:
@@ -200,13 +210,16 @@ class Planner:
         names = variables(template)
         filled: list[list[Any]] = []
         for index, variable in enumerate(names):
-            leaf = index == len(names) - 1
+            last = index == len(names) - 1
             found = self.synonym(operation, kind, variable, have)
             if found is None:
-                found = matches(names_for(variable, kind, leaf), have)
-                if not found and leaf and (alone or norm(operation).rstrip("s").endswith(norm(kind))):
+                found = matches(names_for(variable, kind, last), have)
+                if not found and last and (alone or norm(operation).rstrip("s").endswith(norm(kind))):
                     found = matches(GENERIC, [m for m in have if "." not in m[1]])
-            if found == ["*"] or (not found and leaf and is_new(operation, kind)):
+                taken = {path for _, paths in filled for path in paths or ()}
+                found = [only_arn(variable, path, taken) for path in found]
+            named = [path for path in found if not path.startswith("&")]
+            if found == ["*"] or (not named and last and is_new(operation, kind)):
                 filled.append([variable, None])
             else:
                 filled.append([variable, found])
@@ -218,8 +231,13 @@ class Planner:
             if key in self.synonyms:
                 paths = {path for _, path in have}
                 said = self.synonyms[key].split("|")
-                return [path for path in said if path in paths or path[:1] in ("*", "=", "@")]
+                return [path for path in said if path.lstrip("&") in paths or path[:1] in ("*", "=", "@")]
         return None
+
+
+def complete(entry: list[Any]) -> bool:
+    """Whether parameters can tell every variable of a choice."""
+    return all(paths is None or any(path[0] != "&" for path in paths) for _, paths in entry[2])
 
 
 def without_doubles(choices: list[list[Any]]) -> list[list[Any]]:
@@ -229,7 +247,7 @@ def without_doubles(choices: list[list[Any]]) -> list[list[Any]]:
     """
     kept: list[list[Any]] = []
     leaves: set[str] = set()
-    for entry in sorted(choices, key=lambda c: (-all(paths or paths is None for _, paths in c[2]), -c[0])):
+    for entry in sorted(choices, key=lambda entry: (not complete(entry), -entry[0])):
         leaf = entry[2][-1][1] if entry[2] else None
         named = {path for _, paths in entry[2] for path in paths or ()}
         if not entry[0] and ((leaf and leaves.intersection(leaf)) or (leaf == [] and kept)):

@@ -60,23 +60,30 @@ def last_segment(arn: str) -> str:
     return re.split(r"[/:]", arn)[-1]
 
 
-Path = tuple[str, ...]
+class Path(NamedTuple):
+    """Where a parameter stands. `constant` stands for itself; of some parameters only whole ARNs count."""
+
+    steps: tuple[str, ...]
+    constant: str | None = None
+    arns_only: bool = False
 
 
 def path(text: str) -> Path:
-    """`Entries[].Detail` as the steps that `values` takes.
+    """`Entries[].Detail` as a path, `[]` being each item of a list or map.
 
-    `[]` is each item of a list or map; `=text` stands for itself, as what AWS takes if nothing is given.
+    `=text` is a constant: what AWS takes if nothing is given. `&` in front says that only ARNs count.
     """
-    return tuple(text.replace("[]", ".[]").split("."))
+    if text.startswith("="):
+        return Path((), text[1:])
+    return Path(tuple(text.lstrip("&").replace("[]", ".[]").split(".")), None, text.startswith("&"))
 
 
-def values(parameters: Any, steps: Path) -> list[str]:
-    """The texts (numbers as texts) at `steps`; empty ones count as absent."""
+def values(parameters: Any, where: Path) -> list[str]:
+    """The texts (numbers as texts) at a path; empty ones count as absent."""
+    if where.constant is not None:
+        return [where.constant]
     found: list[Any] = [parameters]
-    if steps[0].startswith("="):
-        return [steps[0][1:]]
-    for step in steps:
+    for step in where.steps:
         if step == "[]":
             found = [item for value in found for item in _items(value)]
         else:
@@ -84,7 +91,8 @@ def values(parameters: Any, steps: Path) -> list[str]:
         if not found:
             return []
     flat = [item for value in found for item in (value if isinstance(value, list) else (value,))]
-    return [str(value) for value in flat if isinstance(value, str | int) and value != ""]
+    told = [str(item) for item in flat if isinstance(item, str | int) and not isinstance(item, bool)]
+    return [text for text in told if text and (is_arn(text) or not where.arns_only)]
 
 
 def mappings(value: Any) -> list[Mapping[str, Any]]:

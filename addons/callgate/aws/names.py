@@ -119,12 +119,6 @@ def _ecs(operation: str, parameters: Parameters, scope: Scope) -> Parameters:
     return {**_without(parameters, "taskDefinition"), "@family": family, "@revision": revision}
 
 
-def _cloudformation(operation: str, parameters: Parameters, scope: Scope) -> Parameters:
-    """A stack by its name, which leaves its id untold, or by its ARN."""
-    named = parameters.get("StackName")
-    return {**parameters, "@stack": named} if is_arn(named) else parameters
-
-
 def _elbv2(operation: str, parameters: Parameters, scope: Scope) -> Parameters:
     """The type of a load balancer stands in its ARN."""
     kinds = {"network": "net", "gateway": "gwy"}
@@ -164,7 +158,6 @@ def _without(parameters: Parameters, *names: str) -> Parameters:
 
 
 _SERVICES: Final[dict[str, Rewrite]] = {
-    "cloudformation": _cloudformation,
     "ecs": _ecs,
     "elbv2": _elbv2,
     "iam": _iam,
