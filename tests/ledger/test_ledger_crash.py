@@ -104,7 +104,7 @@ def test_an_append_returns_only_after_the_write_ahead_log_is_synced(state: Path,
     trace = tmp_path / "trace"
     subprocess.run(
         [
-            *"strace -f -y -e trace=pwrite64,fdatasync,write -o".split(),
+            *["strace", "-f", "-y", "-e", "trace=pwrite64,fdatasync,write", "-o"],
             trace,
             sys.executable,
             "-c",

@@ -5,77 +5,29 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console, Group
 from rich.json import JSON
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from callgate.cli.common import config_option, console, fail, json_option, load_config
-from callgate.ledger import LedgerError, NoteError, PublicKey, read_public_keys
+from callgate.cli.common import config_option, console, fail, json_option
+from callgate.cli.ledger_common import key_option, ledger_option, ledger_path, progress_bar, public_keys
+from callgate.cli.ledger_export import export
+from callgate.ledger import LedgerError
 from callgate.ledger.keepers import read_checkpoint_file
 from callgate.ledger.opening import CHECKPOINT
 from callgate.ledger.proof import check_proof as checked_proof
 from callgate.ledger.proof import make_proof
-from callgate.ledger.store import NAME, is_locked, open_for_reading
+from callgate.ledger.store import is_locked, open_for_reading
 from callgate.ledger.tree import ProofError
 from callgate.ledger.verify import Verdict
 from callgate.ledger.verify import verify as verify_log
 
-ledger_option = click.option(
-    "--ledger",
-    type=click.Path(path_type=Path),
-    help="A ledger file, or the state folder that holds it; else the configuration says where it is.",
-)
-key_option = click.option(
-    "--key",
-    "keys",
-    multiple=True,
-    metavar="FILE|KEY",
-    help="Public key of the log: a file, or the key itself. Default: keys/ledger.pub beside the ledger.",
-)
-
-
-def ledger_path(config: Path, ledger: Path | None) -> Path:
-    """The ledger file that is meant."""
-    if ledger is None:
-        return load_config(config).state / NAME
-    return ledger / NAME if ledger.is_dir() else ledger
-
-
-def public_keys(given: Sequence[str], folder: Path) -> tuple[PublicKey, ...]:
-    """The keys that `--key` names, or those beside the ledger; ends the command if they are unusable."""
-    found: list[PublicKey] = []
-    for text in given or [str(folder / "keys" / "ledger.pub")]:
-        try:
-            if "+" in text and not Path(text).exists():
-                found.append(PublicKey.parse(text))
-            else:
-                found += read_public_keys(Path(text))
-        except (NoteError, OSError, UnicodeDecodeError) as error:
-            fail(f"the public key {text}: {getattr(error, 'strerror', None) or error}")
-    return tuple(found)
-
-
-@contextlib.contextmanager
-def progress_bar(label: str) -> Iterator[Any]:
-    """A function `(done, total)` that draws a bar on standard error, if that is a terminal."""
-    with Progress(
-        TextColumn(label),
-        BarColumn(bar_width=40),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    ) as progress:
-        task = progress.add_task(label, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+__all__ = ["check_proof", "export", "prove", "verify"]
 
 
 @click.command()

@@ -1,0 +1,117 @@
+"""callgate export: the log for machines."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from callgate.cli.common import config_option, fail
+from callgate.cli.ledger_common import ledger_option, ledger_path, progress_bar
+from callgate.ledger import LedgerError
+from callgate.ledger.export import FORMATS, Place
+from callgate.ledger.export import export as export_log
+from callgate.ledger.export.sinks import FolderSink, Frame, S3Sink, Sink, StreamSink
+from callgate.ledger.store import open_for_reading
+
+
+@click.command()
+@config_option
+@ledger_option
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(list(FORMATS)),
+    default="jsonl",
+    show_default=True,
+    help="What to write.",
+)
+@click.option(
+    "--out",
+    default="-",
+    metavar="FILE|FOLDER|s3://BUCKET/PREFIX",
+    help="Where to; standard output without it. In a folder or in S3 each batch is a gzipped file.",
+)
+@click.option(
+    "--from", "start", type=click.IntRange(min=0), default=0, help="The first entry, by its sequence number."
+)
+@click.option("--follow", is_flag=True, help="Go on as the log grows, until interrupted.")
+@click.option(
+    "--place",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A file that keeps the place across runs: the next run goes on where this one ended.",
+)
+def export(
+    config: Path, ledger: Path | None, form: str, out: str, start: int, follow: bool, place: Path | None
+) -> None:
+    """Write the log in a form that other systems read.
+
+    \b
+    jsonl       the entries themselves, byte for byte as they were hashed
+    ocsf        OCSF 1.9 API Activity (class 6003), one event a line
+    cloudtrail  CloudTrail's log files: {"Records": [...]}
+    csv         one row a call, with the names of the view `calls`
+
+    Events come in the order in which calls ended. After a crash one may come twice; its id is then the same.
+
+    \b
+    callgate export --format ocsf --out events.jsonl
+    callgate export --format cloudtrail --out s3://audit/callgate --follow --place /var/lib/callgate/exported
+    """
+    chosen = FORMATS[form]
+    grows = out == "-" or not (out.startswith("s3://") or out.endswith("/") or Path(out).is_dir())
+    if chosen.frame.after and grows and (follow or place):
+        fail(f"--format {form} is a whole document: follow it into a folder or to S3")
+    stop = threading.Event() if follow else None
+    if stop is not None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+    keeper = Place(place) if place else None
+    try:
+        with (
+            contextlib.closing(open_for_reading(ledger_path(config, ledger))) as database,
+            _sink(out, chosen.frame, fresh=not (keeper and keeper.read() is not None)) as sink,
+            progress_bar("Exporting") as progress,
+        ):
+            export_log(database, chosen, sink, start=start, place=keeper, stop=stop, progress=progress)
+    except LedgerError as error:
+        fail(error)
+    except BrokenPipeError:
+        # The reader has what it wanted (`| head`).
+        sys.stderr.close()
+    except OSError as error:
+        fail(f"{out}: {error.strerror}")
+
+
+@contextlib.contextmanager
+def _sink(out: str, frame: Frame, *, fresh: bool) -> Iterator[Sink]:
+    if out == "-":
+        sink: Sink = StreamSink(sys.stdout.buffer, frame, fresh=fresh)
+        yield sink
+        sink.close()
+    elif out.startswith("s3://"):
+        yield _s3_sink(out, frame)
+    elif out.endswith("/") or Path(out).is_dir():
+        Path(out).mkdir(parents=True, exist_ok=True)
+        yield FolderSink(Path(out), frame)
+    else:
+        with open(out, "wb" if fresh else "ab") as file:
+            sink = StreamSink(file, frame, fresh=fresh)
+            yield sink
+            sink.close()
+
+
+def _s3_sink(out: str, frame: Frame) -> Sink:
+    import boto3  # it takes half a second to load
+    from botocore.exceptions import BotoCoreError
+
+    bucket, _, prefix = out.removeprefix("s3://").partition("/")
+    try:
+        return S3Sink(boto3.client("s3"), bucket, prefix, frame)
+    except (BotoCoreError, ValueError) as error:
+        fail(f"{out}: {error}")
