@@ -56,7 +56,7 @@ def test_gzip_is_taken_off_and_not_put_on_again(members: int) -> None:
         BODY.replace(":1.50E9", ":1.50E9,"),
         BODY.replace('"ARN"', "ARN"),
         BODY.replace("canary", "canary\n"),
-        '{"a":' * 500 + "1" + "}" * 500,
+        '{"a":' * 500 + '{"SecretString":"canary"}' + "}" * 500,
         "[" * 100_000,
     ],
 )
@@ -157,7 +157,6 @@ def test_query_xml_is_masked_and_all_else_keeps_its_bytes(secret: str) -> None:
         CREATE_KEY.encode("utf-16"),
         CREATE_KEY.replace("CreateAccessKeyResult>", "Other>"),
         CREATE_KEY.replace("canary", "&x;"),
-        CREATE_KEY.replace("<AccessKey>", "<AccessKey>canary"),
         CREATE_KEY.replace("<SecretAccessKey>", "<SecretAccessKey note='canary'>"),
         "<a>" * 300 + "</a>" * 300,
         "{}",
@@ -167,6 +166,13 @@ def test_xml_that_cannot_be_read_without_doubt_is_refused(body: str | bytes) -> 
     with pytest.raises(Refusal) as refused:
         mask(make_call("iam", "CreateAccessKey"), answer(body), "$.AccessKey.SecretAccessKey")
     assert refused.value.status == 502
+
+
+@pytest.mark.parametrize("stray", ["canary", "<!-- canary -->", "<?canary?>", "<![CDATA[canary]]>"])
+def test_what_stands_beside_masked_members_is_refused(stray: str) -> None:
+    body = CREATE_KEY.replace("<AccessKey>", "<AccessKey>" + stray)
+    with pytest.raises(Refusal):
+        mask(make_call("iam", "CreateAccessKey"), answer(body), "$.AccessKey")
 
 
 def test_ec2_lists_are_masked() -> None:

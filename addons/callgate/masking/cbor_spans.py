@@ -49,7 +49,7 @@ def mask_cbor(body: bytes, root: Place, scalars: Scalars) -> bytes:
     """`body` with everything masked that `root` leads to. Refusal (502) if it is not one whole data item."""
     walk = _Walk(body, scalars)
     try:
-        end = walk.value(0, root, None)
+        end = walk.value(0, root, scalars.trail)
     except (ValueError, IndexError, struct.error, RecursionError):
         raise unreadable("the body is not well-formed CBOR") from None
     if end != len(body):
@@ -180,7 +180,7 @@ class _Walk:
         if place.kind not in fits:
             place = place.unmodelled()
         if place.way is not None and place.way.how is not None and not place.holds:
-            self.scalars.note(trail)
+            trail.hit()
             end = read(self.body, at, self.depth)[1]
             self.edits.put(at, end, ZEROS[head.major])
             return end
@@ -203,9 +203,9 @@ class _Walk:
             else:
                 name, sparable = "", True
                 below = place.item(count, self.reader(position, place, None))
-            step: Trail = (trail, place, name)
+            step = trail.below(place, name)
             if below.drops and sparable:
-                self.scalars.note(step)
+                step.hit()
                 position = read(self.body, position, self.depth)[1]
                 self.edits.put(start, position, b"")
                 dropped += 1
@@ -220,7 +220,7 @@ class _Walk:
         value, end = read(self.body, at, self.depth)
         new = self.instead(head, value, place)
         if new is not None:
-            self.scalars.note(trail)
+            trail.hit()
             self.edits.put(at, end, new)
         return end
 

@@ -110,7 +110,7 @@ class StreamMasker:
     @property
     def masked(self) -> tuple[str, ...]:
         """The paths that have been masked so far."""
-        return tuple(sorted(self._scalars.masked))
+        return self._scalars.masked
 
     def feed(self, chunk: bytes) -> bytes:
         """Takes what arrived; gives the messages that are whole now, masked."""
@@ -172,7 +172,6 @@ class StreamMasker:
         below = place.modelled(name, member)
         if below.way is None:
             return header
-        trail = (None, place, name)
         if kind == STRING:
             text = self._scalars.text(value.decode(), below)
             new = value if text is None else text.encode()
@@ -183,7 +182,7 @@ class StreamMasker:
         else:
             return header
         if (kind, new) != header[1:]:
-            self._scalars.note(trail)
+            self._scalars.trail.below(place, name).hit()
         return name, kind, new
 
     def _payload(self, payload: bytes, place: Place, shape: Shape | None) -> bytes:
@@ -199,7 +198,7 @@ class StreamMasker:
                     return payload
                 new = self._scalars.blob(payload, below.way)
                 if new != payload:
-                    self._scalars.note((None, place, name))
+                    self._scalars.trail.below(place, name).hit()
                 return new
             return self._mask_body(payload, below)
         return self._mask_body(payload, place)

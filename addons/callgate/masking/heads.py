@@ -20,6 +20,7 @@ def mask_headers(
     """`headers` with the header members among `members`, those of the output whose place is `root`,
     masked."""
     kept: list[tuple[str, str] | None] = list(headers)
+    trail = scalars.trail
     for name, shape in members:
         location = shape.serialization.get("location")
         if location not in ("header", "headers"):
@@ -31,11 +32,11 @@ def mask_headers(
                 continue
             key = header[0].lower()
             if location == "header" and key == wire:
-                kept[index] = _masked(header, place, scalars, (None, root, name))
+                kept[index] = _masked(header, place, scalars, trail.below(root, name))
             elif location == "headers" and isinstance(shape, MapShape) and key.startswith(wire):
                 whole = place.way is not None and place.way.how is not None
                 entry = place if whole else place.member(header[0][len(wire) :])
-                kept[index] = _masked(header, entry, scalars, (None, root, name))
+                kept[index] = _masked(header, entry, scalars, trail.below(root, name))
     return tuple(_searched(header, root, scalars) for header in kept if header is not None)
 
 
@@ -44,7 +45,7 @@ def _masked(header: tuple[str, str], place: Place, scalars: Scalars, trail: Trai
     if isinstance(place.shape, ListShape):
         place = place.item(0)
     if place.drops or (place.kind == "map" and place.way is not None and place.way.how is not None):
-        scalars.note(trail)
+        trail.hit()
         return None
     if place.shape is not None and place.shape.serialization.get("jsonvalue"):
         if place.way is None or (place.way.how is None and not place.way.inside):
@@ -54,7 +55,7 @@ def _masked(header: tuple[str, str], place: Place, scalars: Scalars, trail: Trai
         new = scalars.text(header[1], place)
     if new is None:
         return header
-    scalars.note(trail)
+    trail.hit()
     return header[0], new
 
 
@@ -62,5 +63,5 @@ def _searched(header: tuple[str, str], root: Place, scalars: Scalars) -> tuple[s
     """`header` without what patterns find in it."""
     new = scalars.searched(header[1], root.plan.detect)
     if new != header[1]:
-        scalars.masked.add(f"header {header[0].lower()}")
+        scalars.headers.add(f"header {header[0].lower()}")
     return header[0], new

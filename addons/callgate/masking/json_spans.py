@@ -26,8 +26,14 @@ WS: Final = r"[ \t\n\r]*+"
 STRING: Final = r'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"'
 NUMBER: Final = r"-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?+[0-9]++)?+"
 SCALAR: Final = f"(?:{STRING}|{NUMBER}|true|false|null)"
+SCALARS: Final = rf"\[{WS}(?:{SCALAR}{WS}(?:,{WS}{SCALAR}{WS})*+)?+\]"
+PLAIN: Final = r"[ !#-\[\]-~]*+"
+"""What names are made of if they are ASCII and written without escapes."""
 OBJECTS: Final = frozenset({"structure", "union", "map", "document"})
 ARRAYS: Final = frozenset({"list", "document"})
+
+NEAR: Final = 100
+"""Objects are not measured when a name that matters stands this near: it most likely stands in them."""
 
 _spaces = re.compile(WS)
 _items = re.compile(f"(?:{WS}{SCALAR}{WS},)*+")
@@ -63,7 +69,7 @@ def mask_inside(key: bytes) -> Callable[[str, str, str], str]:
 def _mask(text: str, root: Place, scalars: Scalars) -> str:
     walk = _Walk(text, scalars)
     try:
-        end = walk.space(walk.value(walk.space(0), root, None))
+        end = walk.space(walk.value(walk.space(0), root, scalars.trail))
     except (IndexError, StopIteration, RecursionError):
         raise ValueError("not JSON, or cut short") from None
     if end != len(text):
@@ -85,11 +91,19 @@ def modelled(value: Any, shape: Shape | None, wire_name: WireName) -> Any:
 
 
 @functools.cache
-def _passing(names: frozenset[str]) -> re.Pattern[str]:
-    """Matches a run of members, each with its comma, that have scalar values and plain names other than
-    `names`."""
-    avoid = f'(?!(?i:{"|".join(map(re.escape, sorted(names)))})")' if names else ""
-    return re.compile(rf'(?:{WS}"{avoid}[ !#-\[\]-~]*+"{WS}:{WS}{SCALAR}{WS},)*+')
+def _events(names: frozenset[str] | None) -> re.Pattern[str]:
+    """Matches what comes next in an object, as far as it is plainly written.
+
+    That is a run of members that hold scalars or arrays of scalars under names other than `names` (group 1;
+    None: any name matters), then the name of a member (2) and its scalar value (3) with the sign behind it
+    (4).
+    """
+    run = ""
+    if names is not None:
+        avoid = f'(?!(?i:{"|".join(map(re.escape, sorted(names)))})")' if names else ""
+        run = rf'(?:{WS}"{avoid}{PLAIN}"{WS}:{WS}(?:{SCALAR}|{SCALARS}){WS}(?:,|(?=\}})))*+'
+    member = rf'"({PLAIN})"{WS}:{WS}(?:({SCALAR}){WS}([,}}])?+)?+'
+    return re.compile(rf"({run}){WS}(?:{member})?+")
 
 
 class _Members:
@@ -125,6 +139,7 @@ class _Walk:
         self.text = text
         self.scalars = scalars
         self.edits: Edits[str] = Edits()
+        self.needles: dict[frozenset[str], _Needles] = {}
         self.depth = 0
 
     def space(self, at: int) -> int:
@@ -137,14 +152,19 @@ class _Walk:
         if place.dead:
             return int(_scan(self.text, at)[1])
         if opens not in "{[":
-            return self.scalar(at, place, trail)
+            end = int(_scan(self.text, at)[1])
+            self.scalar(at, end, place, trail)
+            return end
         if place.kind not in (OBJECTS if opens == "{" else ARRAYS):
             place = place.unmodelled()
         if place.way is not None and place.way.how is not None and not place.holds:
-            self.scalars.note(trail)
+            trail.hit()
             end = int(_scan(self.text, at)[1])
             self.edits.put(at, end, "{}" if opens == "{" else "[]")
             return end
+        passed = self.passed(at, place)
+        if passed is not None:
+            return passed
         self.depth += 1
         if self.depth > DEPTH:
             raise unreadable("the body nests too deep", "mask-depth")
@@ -152,36 +172,63 @@ class _Walk:
         self.depth -= 1
         return end
 
-    def scalar(self, at: int, place: Place, trail: Trail) -> int:
-        value, end = _scan(self.text, at)
-        new = self.scalars.json(self.text[at], value, place)
+    def passed(self, at: int, place: Place) -> int | None:
+        """The end of an object or array that holds none of the names under which `place` leads to a mask."""
+        if place.needles is None:
+            return None
+        needles = self.needles.get(place.needles)
+        if needles is None:
+            needles = self.needles[place.needles] = _Needles(self.text, place.needles)
+        next_one = needles.after(at)
+        if next_one - at < NEAR:
+            return None
+        end = int(_scan(self.text, at)[1])
+        return end if end <= next_one else None
+
+    def scalar(self, at: int, end: int, place: Place, trail: Trail) -> None:
+        new = self.scalars.json(self.text[at:end], place)
         if new is not None:
-            self.scalars.note(trail)
+            trail.hit()
             self.edits.put(at, end, new)
-        return int(end)
 
     def object(self, at: int, place: Place, trail: Trail) -> int:
-        text, members = self.text, _Members(self.edits)
-        run = None if place.names is None else _passing(place.names)
+        text, members, next_event = self.text, _Members(self.edits), _events(place.names).match
         at += 1
         first = True
         while True:
-            if run is not None and (passed := run.match(text, at)) and passed.end() > at:
+            event = next_event(text, at)
+            assert event is not None
+            start = event.end(1)
+            if start > at:
                 members.keep(at)
+                members.comma = start - 1
+                if text[start - 1] != ",":
+                    # The run went to the last member.
+                    return event.end() + 1
                 first = False
-                at = passed.end()
-                members.comma = at - 1
-            start = at = self.space(at)
-            if first and text[at] == "}":
-                return at + 1
-            if text[at] != '"':
-                raise ValueError("a name is missing")
-            key, at = scanstring(text, at + 1, True)
-            at = self.expect(":", at)
-            child = place.member(key, self.reader(at, place, key) if place.wants_values else no_value)
-            at = self.held(members, start, at, child, place.kind != "union", (trail, place, key))
+            key = event[2]
+            if key is None:
+                at = event.end()
+                if first and text[at] == "}":
+                    return at + 1
+                if text[at] != '"':
+                    raise ValueError("a name is missing")
+                start = at
+                key, at = scanstring(text, at + 1, True)
+                at = self.expect(":", at)
+            else:
+                start = event.start(2) - 1
+                at = event.end() if event[3] is None else event.start(3)
             first = False
-            at = self.space(at)
+            child = place.member(key, self.reader(at, place, key) if place.wants_values else no_value)
+            if event[4] is not None and not child.drops:
+                members.keep(start)
+                if child.way is not None:
+                    self.scalar(at, event.end(3), child, trail.below(place, key))
+                at = event.end() - 1
+            else:
+                at = self.held(members, start, at, child, place.kind != "union", trail.below(place, key))
+                at = self.space(at)
             if text[at] == "}":
                 members.close()
                 return at + 1
@@ -194,14 +241,17 @@ class _Walk:
         if text[at] == "]":
             return at + 1
         passes = not place.by_index and place.item(0).way is None
+        trail = trail.below(place, "")
         index = 0
         while True:
-            if passes and (passed := _items.match(text, at)) and passed.end() > at:
+            if passes and text[at] not in "{[" and (passed := _items.match(text, at)) and passed.end() > at:
                 members.keep(at)
                 at = self.space(passed.end())
                 members.comma = passed.end() - 1
             child = place.item(index, self.reader(at, place, None) if place.wants_values else no_value)
-            at = self.space(self.held(members, at, at, child, True, (trail, place, "")))
+            at = self.held(members, at, at, child, True, trail)
+            if text[at] not in ",]":
+                at = self.space(at)
             if text[at] == "]":
                 members.close()
                 return at + 1
@@ -212,7 +262,7 @@ class _Walk:
     def held(self, members: _Members, start: int, at: int, place: Place, sparable: bool, trail: Trail) -> int:
         """A member or item that starts at `start` and whose value is at `at`."""
         if place.drops and sparable:
-            self.scalars.note(trail)
+            trail.hit()
             end = int(_scan(self.text, at)[1])
             members.drop(start, end)
             return end
@@ -220,10 +270,42 @@ class _Walk:
         return self.value(at, place, trail)
 
     def expect(self, sign: str, at: int) -> int:
-        at = self.space(at)
         if self.text[at] != sign:
-            raise ValueError(f"{sign} is missing")
+            at = self.space(at)
+            if self.text[at] != sign:
+                raise ValueError(f"{sign} is missing")
         return self.space(at + 1)
 
     def reader(self, at: int, place: Place, key: str | None) -> Callable[[], Any]:
         return lambda: modelled(_read(self.text, at)[0], place.shape_below(key), place.plan.wire_name)
+
+
+class _Needles:
+    """Where in a text some names stand: strings that are one of them, or names that escapes could make
+    one."""
+
+    def __init__(self, text: str, names: frozenset[str]) -> None:
+        others = _others(names)
+        self.found: list[int] = []
+        self.next = 0
+        at = 0
+        while (passed := others.match(text, at)) and (string := _string.match(text, passed.end())):
+            self.found.append(string.start())
+            at = string.end()
+        self.found.append(len(text))
+
+    def after(self, at: int) -> int:
+        """The first of them from `at` on; positions are asked in rising order."""
+        while self.found[self.next] < at:
+            self.next += 1
+        return self.found[self.next]
+
+
+_string = re.compile(STRING)
+
+
+@functools.cache
+def _others(names: frozenset[str]) -> re.Pattern[str]:
+    """Matches all up to the next string that is one of `names`, or may be one if it is a name."""
+    plain = rf'"(?!(?i:{"|".join(map(re.escape, sorted(names)))})"){PLAIN}"'
+    return re.compile(rf'(?:[^"]++|{plain}|{STRING}(?!{WS}:))*+')

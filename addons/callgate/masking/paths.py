@@ -83,6 +83,13 @@ class Path:
         """Whether the items of a list differ for the path."""
         return any(state < len(self.steps) and self.steps[state].kind == ITEMS for state in states)
 
+    def last_names(self, states: frozenset[int]) -> frozenset[str] | None:
+        """The names of which one must still be met for the path to end; None if names do not tell."""
+        if not states:
+            return frozenset()
+        last = max((index for index, step in enumerate(self.steps) if step.kind == NAMES), default=-1)
+        return self.steps[last].names if max(states) <= last else None
+
     def next_names(self, states: frozenset[int]) -> frozenset[str]:
         """The names of the members to which the path goes from here."""
         here = (self.steps[state] for state in states if state < len(self.steps))

@@ -25,8 +25,18 @@ WireName = Callable[[str, Shape], str | None]
 IsSecret = Callable[[Shape, str, Shape], bool]
 """(what holds it, name of the member, its shape) -> whether it is sensitive."""
 
+NUMBERS_IN_STRINGS: Final = frozenset({"NumberAttributeValue"})
+"""String shapes that SDKs read as numbers."""
 KEPT: Final = 512
 """How many names of one place are remembered: maps have any number of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class WireNames:
+    """Wire names, case-folded: `of` each modelled name, and those that lead to `secret` members."""
+
+    of: dict[str, set[str]]
+    secret: set[str]
 
 
 class Plan:
@@ -46,9 +56,44 @@ class Plan:
         self.detect: tuple[str, ...] = tuple(sorted({name for mask in masks for name in mask.detect}))
         self._is_secret = is_secret
         self._places: dict[Any, Place] = {}
+        self._root: Shape | None = None
+
+    @functools.cached_property
+    def wire_names(self) -> WireNames:
+        """The names that documents of this kind use for members that masks name, and for sensitive ones."""
+        found = WireNames({}, set())
+        seen: set[str] = set()
+        shapes = [self._root]
+        while shapes:
+            shape = shapes.pop()
+            if shape is None or shape.name in seen:
+                continue
+            seen.add(shape.name)
+            if isinstance(shape, StructureShape):
+                for name, member in shape.members.items():
+                    wire = (self.wire_name(name, member) or name).casefold()
+                    found.of.setdefault(name, set()).add(wire)
+                    if self.secret(shape, name, member) or self.holds_secret(member):
+                        found.secret.add(wire)
+                    shapes.append(member)
+            elif isinstance(shape, ListShape):
+                shapes.append(shape.member)
+            elif isinstance(shape, MapShape):
+                shapes.append(shape.value)
+        return found
+
+    def holds_secret(self, shape: Shape | None) -> bool:
+        """Whether the items or entries of a shape are sensitive, without a name between."""
+        match shape:
+            case ListShape():
+                return bool(self.secret(shape, "member", shape.member)) or self.holds_secret(shape.member)
+            case MapShape():
+                return bool(self.secret(shape, "value", shape.value)) or self.holds_secret(shape.value)
+        return False
 
     def root(self, shape: Shape | None) -> Place:
         """The place of the whole document."""
+        self._root = shape
         return self.place(shape, tuple(path.start() for path in self.paths), ())
 
     def secret(self, parent: Shape | None, name: str, shape: Shape | None) -> tuple[Mask, ...]:
@@ -118,6 +163,21 @@ class Place:
         return self.kind in ("structure", "union", "list")
 
     @functools.cached_property
+    def reads_as_number(self) -> bool:
+        """Whether SDKs read the string here as a number."""
+        return self.shape is not None and self.shape.name in NUMBERS_IN_STRINGS
+
+    @functools.cached_property
+    def plainly_fixed(self) -> bool:
+        """Whether one text stands for every string here."""
+        return self.kind in ("string", "document") and not self.reads_as_number
+
+    @functools.cached_property
+    def flattened(self) -> bool:
+        """Whether the items of a list, or the entries of a map, stand where the list or map would (XML)."""
+        return self.shape is not None and bool(self.shape.serialization.get("flattened"))
+
+    @functools.cached_property
     def dead(self) -> bool:
         """Whether nothing can be masked here or below, whatever the document holds."""
         return not (self.masks or any(self.states) or self.plan.sensitive or self.plan.detect)
@@ -144,13 +204,39 @@ class Place:
         return {wire: (name, shape) for wire, name, shape in named if wire is not None}
 
     @functools.cached_property
+    def shallow(self) -> bool:
+        """Whether a scalar here, or one in an array of scalars, may be masked."""
+        if self.way is not None:
+            return True
+        place = self if self.kind == "list" else self.unmodelled()
+        return place.by_index or place.item(0).way is not None
+
+    @functools.cached_property
+    def needles(self) -> frozenset[str] | None:
+        """Wire names, case-folded, without which nothing is masked here or below; None if names do not
+        tell."""
+        if self.masks or self.plan.detect or self.plan.holds_secret(self.shape):
+            return None
+        needed = set(self.plan.wire_names.secret) if self.shape is not None else set()
+        for path, at in zip(self.plan.paths, self.states, strict=True):
+            names = path.last_names(at)
+            if names is None:
+                return None
+            for name in names:
+                needed |= {name.casefold(), *self.plan.wire_names.of.get(name, ())}
+        return frozenset(needed)
+
+    @functools.cached_property
     def names(self) -> frozenset[str] | None:
-        """The wire names, case-folded, of scalars that may be masked here; None if any name may be."""
-        if self.wants_values or self._stranger().way is not None:
+        """The wire names, case-folded, under which scalars may be masked, alone or in an array.
+
+        None if any name may be.
+        """
+        if self.wants_values or self._stranger().shallow:
             return None
         reached = zip(self.plan.paths, self.states, strict=True)
         named = {name.casefold() for path, at in reached for name in path.next_names(at)}
-        masked = (wire for wire, (name, shape) in self.members.items() if self.modelled(name, shape).way)
+        masked = (wire for wire, (name, shape) in self.members.items() if self.modelled(name, shape).shallow)
         return frozenset({*named, *(wire.casefold() for wire in masked)})
 
     def member(self, key: str, value: Callable[[], Any] = no_value) -> Place:

@@ -91,7 +91,7 @@ def mask_json(masks: Sequence[Mask], body: bytes, *, key: bytes) -> tuple[bytes,
     with _only_refusals():
         scalars = Scalars(key, json_spans.mask_inside(key))
         new = json_spans.mask_text(_text(body), _unmodelled(tuple(masks)), scalars)
-        return new.encode(), tuple(sorted(scalars.masked))
+        return new.encode(), scalars.masked
 
 
 @contextlib.contextmanager
@@ -153,7 +153,7 @@ class _Answer:
             new = response.body
         else:
             headers = checksums.put_right(headers, new, blob=blob)
-        return MaskedResponse(HttpResponse(self.status, headers, new), tuple(sorted(self.scalars.masked)))
+        return MaskedResponse(HttpResponse(self.status, headers, new), self.scalars.masked)
 
     def place(self, code: str | None) -> Place:
         """The place of the output, or of the error `code`."""
@@ -179,7 +179,7 @@ class _Answer:
             raise unreadable("a part of a masked body cannot be masked", "mask-partial")
         new = self.scalars.blob(body, part.way)
         if new != body and root.shape is not None:
-            self.scalars.note((None, root, root.shape.serialization["payload"]))
+            self.scalars.trail.below(root, root.shape.serialization["payload"]).hit()
         return new
 
     def document(self, body: bytes, place: Place) -> bytes:

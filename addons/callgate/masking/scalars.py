@@ -12,25 +12,59 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from callgate.masking.detect import mask_bytes, mask_text
 from callgate.masking.places import Place
 from callgate.masking.ways import EPOCH, EPOCH_HTTP, FIXED, Way, masked_bytes, masked_text
 
 NUMBERS: Final = frozenset({"integer", "long", "float", "double"})
-NUMBERS_IN_STRINGS: Final = frozenset({"NumberAttributeValue"})
-"""String shapes that SDKs read as numbers."""
+FIXED_JSON: Final = json.dumps(FIXED)
+
+UNNAMED: Final = ("[*]", ".*")
+"""Labels of items, entries and unknown members, whose names may be data."""
 
 _numeric = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?").fullmatch
 
-Trail = tuple[Any, Place, str] | None
-"""Where a walk is: the trail of what holds the place, that place, and the name below it."""
+
+class Trail:
+    """A path that a walk has taken, in the names of the model; remembers whether something was masked
+    there."""
+
+    __slots__ = ("_below", "_hit", "_text")
+
+    def __init__(self, text: str = "$") -> None:
+        self._text = text
+        self._below: dict[str, Trail] = {}
+        self._hit = False
+
+    def below(self, place: Place, key: str) -> Trail:
+        """The path to what the wire calls `key` in a document at `place`; items and entries share one
+        path."""
+        found = self._below.get(key)
+        if found is None:
+            label = place.label(key)
+            found = self._below.get(label) or Trail(self._text + label)
+            self._below[label] = found
+            if label not in UNNAMED:
+                self._below[key] = found
+        return found
+
+    def hit(self) -> None:
+        """Something was masked here."""
+        self._hit = True
+
+    def hits(self) -> set[str]:
+        """All paths from here on at which something was masked."""
+        found = {self._text} if self._hit else set()
+        for trail in self._below.values():
+            found |= trail.hits()
+        return found
 
 
 @dataclass(eq=False)
 class Scalars:
-    """Masks scalars and remembers the paths where it did.
+    """Masks scalars; its trail remembers where something was masked.
 
     `key` is the deployment's, for keyed hashes. `inside(text, path, how)` masks JSON within a string;
     ValueError if the string holds none.
@@ -38,23 +72,24 @@ class Scalars:
 
     key: bytes = field(repr=False)
     inside: Callable[[str, str, str], str] = field(repr=False)
-    masked: set[str] = field(default_factory=set)
+    trail: Trail = field(default_factory=Trail, repr=False)
+    headers: set[str] = field(default_factory=set)
 
-    def note(self, trail: Trail) -> None:
-        """Remember that the value at `trail` was masked."""
-        steps = []
-        while trail is not None:
-            trail, place, name = trail
-            steps.append(place.label(name))
-        self.masked.add("$" + "".join(reversed(steps)))
+    @property
+    def masked(self) -> tuple[str, ...]:
+        """Where something was masked: paths of the model, and headers."""
+        return tuple(sorted(self.trail.hits() | self.headers))
 
-    def json(self, opens: str, value: Any, place: Place) -> str | None:
-        """The JSON text for a scalar that starts with `opens` on the wire and reads as `value`."""
+    def json(self, raw: str, place: Place) -> str | None:
+        """The JSON text that replaces `raw`, the JSON text of a scalar."""
         way = place.way
+        opens = raw[0]
         if way is None or opens == "n":
             return None
         if opens == '"' and place.kind not in NUMBERS and place.kind != "boolean":
-            new = self.text(value, place)
+            if way.how == "fixed" and place.plainly_fixed:
+                return FIXED_JSON
+            new = self.text(json.loads(raw), place)
             return None if new is None else json.dumps(new)
         if way.how is None and not way.inside:
             return None
@@ -74,7 +109,7 @@ class Scalars:
             new = _epoch(text, place) if whole else text
         elif place.kind == "blob":
             new = self._base64(text, way)
-        elif way.how is not None and place.shape is not None and place.shape.name in NUMBERS_IN_STRINGS:
+        elif way.how is not None and place.reads_as_number:
             new = "0"
         else:
             new = self.string(text, way)

@@ -1,18 +1,20 @@
 """XML masked in place: what a mask does not reach keeps its bytes, prefixes and namespaces (XML 1.0).
 
-expat reads the whole document and says where each element stands; documents with a DOCTYPE, and encodings
-other than UTF-8, are refused. A masked element loses all that it contains: text, CDATA, comments.
+expat reads the whole document into a tree, as SDKs do; the places of a plan say which of its elements are
+masked, and only for these it is looked up where they stand: the n-th element of the tree has the n-th start
+tag of the text. A masked element loses all that it contains: text, CDATA, comments. Documents with a DOCTYPE
+are refused, and encodings other than UTF-8.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
-from xml.parsers import expat
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape, quoteattr
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
@@ -21,101 +23,58 @@ from callgate.masking.edits import DEPTH, Edits, unreadable
 from callgate.masking.places import Place, no_value
 from callgate.masking.scalars import Scalars, Trail
 
-START_TAG: Final = re.compile(rb"<[^\s/>]+(?:\s+[^\s=]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*\s*/?>")
+DECLARATION: Final = re.compile(rb"<\?xml\s[^>]*?encoding\s*=\s*[\"']([^\"']*)[\"']")
+REMARK: Final = rb"<!--.*?-->|<!\[CDATA\[.*?\]\]>|<\?.*?\?>"
+TAG: Final = rb"<[^\s/<>!?]+(?:\s+[^\s=]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*\s*/?>"
 
-
-@dataclass(slots=True, eq=False)
-class Element:
-    """One element: its local name, and the offsets at which its start tag and its end begin.
-
-    `remarks` tells that comments or processing instructions stand directly in it.
-    """
-
-    name: str
-    attributes: dict[str, str]
-    start: int
-    close: int = 0
-    remarks: bool = False
-    texts: list[str] = field(default_factory=list)
-    children: list[Element] = field(default_factory=list)
-
-    @property
-    def text(self) -> str:
-        return "".join(self.texts)
+_start_tag = re.compile(TAG).match
+_plain_starts = re.compile(rb"<[^/?]").finditer
+_any_starts = re.compile(rb"(?s:%s)|(<[^/])" % REMARK).finditer
+_tags = re.compile(rb"(?s:%s)|(</)|(%s)" % (REMARK, TAG)).finditer
 
 
 def parse(body: bytes) -> Element:
     """The tree of `body`. Refusal (502) for what is not well-formed UTF-8 XML without DOCTYPE."""
+    declared = DECLARATION.match(body)
+    if declared and declared[1].lower() not in (b"utf-8", b"us-ascii"):
+        raise unreadable("the body is XML in an encoding other than UTF-8")
     # expat believes a byte order mark more than it believes us.
-    if b"\0" in body or body.startswith(codecs.BOM_UTF8) or not _is_utf8(body):
-        raise unreadable("the body is not XML in plain UTF-8")
-    parser = expat.ParserCreate("utf-8")
-    parser.buffer_text = True
-    top = Element("", {}, 0)
-    open_elements = [top]
-
-    def start(name: str, attributes: dict[str, str]) -> None:
-        element = Element(name.rpartition(":")[2], attributes, parser.CurrentByteIndex)
-        open_elements[-1].children.append(element)
-        open_elements.append(element)
-        if len(open_elements) > DEPTH:
-            raise unreadable("the body nests too deep", "mask-depth")
-
-    def end(name: str) -> None:
-        open_elements.pop().close = parser.CurrentByteIndex
-
-    def remark(*_: Any) -> None:
-        open_elements[-1].remarks = True
-
-    def declaration(version: str, encoding: str | None, standalone: int) -> None:
-        if encoding is not None and encoding.lower() not in ("utf-8", "us-ascii"):
-            raise unreadable("the body is XML in an encoding other than UTF-8")
-
-    def doctype(*_: Any) -> None:
-        raise unreadable("the body has a DOCTYPE")
-
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = lambda text: open_elements[-1].texts.append(text)
-    parser.CommentHandler = parser.ProcessingInstructionHandler = remark
-    parser.XmlDeclHandler = declaration
-    parser.StartDoctypeDeclHandler = doctype
+    if b"\0" in body or b"<!DOCTYPE" in body or body.startswith(codecs.BOM_UTF8) or not _is_utf8(body):
+        raise unreadable("the body is not XML in plain UTF-8 without DOCTYPE")
     try:
-        parser.Parse(body, True)
-    except expat.ExpatError:
+        return ElementTree.fromstring(body, ElementTree.XMLParser(encoding="utf-8"))
+    except ElementTree.ParseError:
         raise unreadable("the body is not well-formed XML") from None
-    return top.children[0]
-
-
-def _is_utf8(body: bytes) -> bool:
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def mask_output(body: bytes, place: Place, scalars: Scalars, wrapper: str | None = None) -> bytes:
-    """`body` with everything masked that `place` leads to: the place of the root element, or of `wrapper` in
-    it."""
+    """`body` with everything masked that `place` leads to.
+
+    `place` is that of the root element, or of the element `wrapper` in it.
+    """
     walk, root = _Walk(body, scalars), parse(body)
     if wrapper is None:
-        walk.element(root, place, None)
+        walk.element(root, place, scalars.trail, 0)
     else:
-        if all(child.name != wrapper for child in root.children):
+        if all(local(child) != wrapper for child in root):
             raise unreadable(f"the body has no {wrapper}")
-        walk.wrapped(root, wrapper, place)
-    return walk.edits.splice(body)
+        walk.wrapped(root, wrapper, place, scalars.trail, 0)
+    return walk.splice(root)
 
 
 def mask_error(body: bytes, place: Place, scalars: Scalars) -> bytes:
     """`body`, an error in any of its wrappers, with everything masked that `place`, its `Error`, leads to."""
     walk, root = _Walk(body, scalars), parse(body)
-    if root.name == "Error":
-        walk.element(root, place, None)
+    if local(root) == "Error":
+        walk.element(root, place, scalars.trail, 0)
     else:
-        walk.wrapped(root, "Error", place)
-    return walk.edits.splice(body)
+        walk.wrapped(root, "Error", place, scalars.trail, 0)
+    return walk.splice(root)
+
+
+def local(element: Element) -> str:
+    """The name of an element without its namespace."""
+    return element.tag.rpartition("}")[2]
 
 
 def wire_name(name: str, shape: Shape) -> str:
@@ -127,184 +86,252 @@ def wire_name(name: str, shape: Shape) -> str:
     return str(shape.serialization.get("name", name))
 
 
-def modelled(elements: list[Element], shape: Shape | None) -> Any:
-    """The value of a member's elements under the names of the model, as filters see it: scalars are
-    strings."""
+def modelled(elements: Sequence[Element], shape: Shape | None) -> Any:
+    """The value of a member's elements under the names of the model, as filters see it.
+
+    Scalars are strings.
+    """
     first = elements[0]
     match shape:
         case ListShape():
-            items = elements if shape.serialization.get("flattened") else first.children
+            items = elements if shape.serialization.get("flattened") else list(first)
             return [modelled([item], shape.member) for item in items]
         case MapShape():
-            entries = elements if shape.serialization.get("flattened") else first.children
+            entries = elements if shape.serialization.get("flattened") else list(first)
             pairs = (_entry(entry, shape) for entry in entries)
-            return {key.text: modelled([value], shape.value) for key, value in pairs if key and value}
+            return {keys[0].text: modelled(values, shape.value) for keys, values in pairs if keys and values}
         case StructureShape():
             known = {wire_name(name, member): (name, member) for name, member in shape.members.items()}
-            named = ((*known.get(name, (name, None)), group) for name, group in _by_name(first.children))
+            named = ((*known.get(name, (name, None)), group) for name, group in _by_name(first))
             return {name: modelled(group, member) for name, member, group in named}
-        case None if first.children:
-            return {name: modelled(group, None) for name, group in _by_name(first.children)}
-    return first.text
+        case None if len(first):
+            return {name: modelled(group, None) for name, group in _by_name(first)}
+    return first.text or ""
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _by_name(elements: Iterable[Element]) -> list[tuple[str, list[Element]]]:
     groups: dict[str, list[Element]] = {}
     for element in elements:
-        groups.setdefault(element.name, []).append(element)
+        groups.setdefault(local(element), []).append(element)
     return list(groups.items())
 
 
-def _entry(entry: Element, shape: MapShape) -> tuple[Element | None, Element | None]:
+def _entry(entry: Element, shape: MapShape) -> tuple[list[Element], list[Element]]:
+    """The keys and the values in one entry of a map: there should be one of each."""
     key_name = shape.key.serialization.get("name") or "key"
     value_name = shape.value.serialization.get("name") or "value"
-    key = next((each for each in entry.children if each.name == key_name), None)
-    value = next((each for each in entry.children if each.name == value_name), None)
-    return key, value
+    return [each for each in entry if local(each) == key_name], [
+        each for each in entry if local(each) == value_name
+    ]
 
 
 class _Walk:
-    """One pass over one document."""
+    """One pass over one document: collects what is to be done with which element, then does it."""
 
     def __init__(self, body: bytes, scalars: Scalars) -> None:
         self.body = body
         self.scalars = scalars
-        self.edits: Edits[bytes] = Edits()
+        self.contents: dict[Element, str | None] = {}
+        """Element -> what it shall contain; None for those that go."""
+        self.attributes: dict[Element, list[tuple[str, str]]] = {}
+        self.remarks = b"<!--" in body or body.rfind(b"<?") > 0
 
-    def wrapped(self, outer: Element, wrapper: str, place: Place) -> None:
+    def wrapped(self, outer: Element, wrapper: str, place: Place, trail: Trail, depth: int) -> None:
         """What `outer` holds, where only the elements `wrapper` are modelled, directly or deeper."""
-        for child in outer.children:
-            if child.name == wrapper:
-                self.element(child, place, None)
-            elif child.children and any(each.name == wrapper for each in child.children):
-                self.wrapped(child, wrapper, place)
+        outside = place.unmodelled()
+        for child in outer:
+            name = local(child)
+            if name == wrapper:
+                self.element(child, place, trail, depth + 1)
+            elif any(local(each) == wrapper for each in child):
+                self.wrapped(child, wrapper, place, trail, depth + 1)
             else:
-                outside = place.unmodelled()
-                self.element(child, outside.member(child.name), (None, outside, child.name))
+                self.element(child, outside.member(name), trail.below(outside, name), depth + 1)
 
-    def element(self, element: Element, place: Place, trail: Trail) -> None:
+    def element(self, element: Element, place: Place, trail: Trail, depth: int) -> None:
         """An element that holds one value."""
         if place.dead:
             return
+        if depth > DEPTH:
+            raise unreadable("the body nests too deep", "mask-depth")
+        kind = place.kind
         if place.way is not None and place.way.how is not None:
-            if place.holds and element.remarks:
-                raise unreadable("the body has comments in what is masked")
-            if place.kind == "map" or (element.children and not place.holds):
-                self.scalars.note(trail)
-                self.content(element, "")
+            if place.holds:
+                self.check_bare(element)
+            elif kind == "map" or len(element):
+                trail.hit()
+                self.contents[element] = ""
                 return
-        match place.kind:
-            case "list":
-                self.items(element.children, place, trail)
-            case "map":
-                for entry in element.children:
-                    self.entry(entry, place, trail)
-            case "structure" | "union":
-                self.structure(element, place, trail)
-            case _ if element.children:
-                self.structure(element, place.unmodelled(), trail)
-            case _:
-                self.scalar(element, place, trail)
+        if kind == "list":
+            self.items(element, place, trail, depth)
+        elif kind == "map":
+            for entry in element:
+                self.entry(entry, place, trail, depth)
+        elif kind in ("structure", "union"):
+            self.structure(element, place, trail, depth)
+        elif len(element):
+            self.structure(element, place.unmodelled(), trail, depth)
+        elif place.way is not None:
+            self.scalar(element, place, trail)
 
-    def structure(self, element: Element, place: Place, trail: Trail) -> None:
-        self.attributes(element, place, trail)
-        if element.text.strip() and place.shape is not None:
+    def check_bare(self, element: Element) -> None:
+        """Masks that fell on members leave alone what else an element holds: there must be nothing else."""
+        texts = [element.text, *(child.tail for child in element)] if len(element) else []
+        if self.remarks or any(text and not text.isspace() for text in texts):
+            raise unreadable("the body has text or comments where the model has members")
+
+    def structure(self, element: Element, place: Place, trail: Trail, depth: int) -> None:
+        if element.attrib:
+            self.in_tag(element, place, trail)
+        if not len(element) and element.text and not element.text.isspace() and place.shape is not None:
             # S3's GetBucketLocation: the root is the only member.
-            if element.children or place.resolve(element.name)[1] is None:
+            name = local(element)
+            if place.resolve(name)[1] is None:
                 raise unreadable("the body has text where the model has members")
-            self.element(element, place.member(element.name), (trail, place, element.name))
+            self.element(element, place.member(name), trail.below(place, name), depth + 1)
             return
         counted: dict[str, int] = {}
-        for child in element.children:
-            below = place.member(child.name, self.reader(element, child, place))
-            step: Trail = (trail, place, child.name)
+        for child in element:
+            name = local(child)
+            below = place.member(name, self.reader(element, name, place) if place.wants_values else no_value)
+            if below.way is None and not len(child) and not child.attrib:
+                continue
+            step = trail.below(place, name)
             if below.drops and place.kind != "union":
-                self.remove(child, step)
-            elif below.shape is None or not below.shape.serialization.get("flattened"):
-                self.element(child, below, step)
+                step.hit()
+                self.contents[child] = None
+            elif not below.flattened:
+                self.element(child, below, step, depth + 1)
             elif below.kind == "map":
-                self.entry(child, below, step)
+                self.entry(child, below, step, depth)
             else:
-                at = counted[child.name] = counted.get(child.name, -1) + 1
-                self.items([child], below, step, at)
+                at = counted[name] = counted.get(name, -1) + 1
+                self.items([child], below, step, depth, at)
 
-    def items(self, elements: list[Element], place: Place, trail: Trail, first: int = 0) -> None:
+    def items(
+        self, elements: Iterable[Element], place: Place, trail: Trail, depth: int, first: int = 0
+    ) -> None:
+        step = trail.below(place, "")
         for index, child in enumerate(elements, first):
             below = place.item(index, partial(modelled, [child], place.shape_below(None)))
-            step: Trail = (trail, place, "")
             if below.drops:
-                self.remove(child, step)
+                step.hit()
+                self.contents[child] = None
             else:
-                self.element(child, below, step)
+                self.element(child, below, step, depth + 1)
 
-    def entry(self, entry: Element, place: Place, trail: Trail) -> None:
+    def entry(self, entry: Element, place: Place, trail: Trail, depth: int) -> None:
         """One entry of a map: a key and a value."""
         if not isinstance(place.shape, MapShape):
             raise unreadable("the body has an entry where the model has no map")
-        key_name = place.shape.key.serialization.get("name") or "key"
-        value_name = place.shape.value.serialization.get("name") or "value"
-        keys = [child for child in entry.children if child.name == key_name]
-        values = [child for child in entry.children if child.name == value_name]
-        if len(keys) != 1 or len(keys) + len(values) != len(entry.children):
+        keys, values = _entry(entry, place.shape)
+        if len(keys) != 1 or len(keys) + len(values) != len(entry):
             raise unreadable("the body has a map whose entries are not a key and a value")
+        step = trail.below(place, "")
         for value in values:
-            below = place.member(keys[0].text, partial(modelled, [value], place.shape_below("")))
-            step: Trail = (trail, place, "")
+            below = place.member(keys[0].text or "", partial(modelled, [value], place.shape_below("")))
             if below.drops:
-                self.remove(entry, step)
+                step.hit()
+                self.contents[entry] = None
             else:
-                self.element(value, below, step)
+                self.element(value, below, step, depth + 1)
 
     def scalar(self, element: Element, place: Place, trail: Trail) -> None:
-        new = self.scalars.text(element.text, place)
+        new = self.scalars.text(element.text or "", place)
         if new is not None:
-            if any(not name.startswith(("xmlns", "xsi:")) for name in element.attributes):
+            if any(not name.startswith("{http://www.w3.org/") for name in element.attrib):
                 raise unreadable("the body has attributes on what is masked")
-            self.scalars.note(trail)
-            self.content(element, new)
+            trail.hit()
+            self.contents[element] = new
 
-    def attributes(self, element: Element, place: Place, trail: Trail) -> None:
-        tag = self.tag(element)
-        for name, value in element.attributes.items():
-            if name.startswith("xmlns"):
-                continue
-            key = name if name in place.members else name.rpartition(":")[2]
+    def in_tag(self, element: Element, place: Place, trail: Trail) -> None:
+        """The attributes of a structure."""
+        for name, value in element.attrib.items():
+            plain = name.rpartition("}")[2]
+            key = next((wire for wire in place.members if wire.rpartition(":")[2] == plain), plain)
             below = place.member(key, partial(str, value))
             new = self.scalars.text(value, below)
             if new is not None:
-                self.scalars.note((trail, place, key))
-                found = re.search(rb"\s%s\s*=\s*(\"[^\"]*\"|'[^']*')" % re.escape(name.encode()), tag)
-                if found is None:
-                    raise unreadable("an attribute cannot be found where it stands")
-                at = element.start
-                self.edits.put(at + found.start(1), at + found.end(1), quoteattr(new).encode())
+                trail.below(place, key).hit()
+                self.attributes.setdefault(element, []).append((plain, new))
 
-    def reader(self, element: Element, child: Element, place: Place) -> Callable[[], Any]:
-        if not place.wants_values:
-            return no_value
-        same = [each for each in element.children if each.name == child.name]
-        return partial(modelled, same, place.shape_below(child.name))
+    def reader(self, element: Element, name: str, place: Place) -> Callable[[], Any]:
+        same = [each for each in element if local(each) == name]
+        return partial(modelled, same, place.shape_below(name))
 
-    def tag(self, element: Element) -> bytes:
-        found = START_TAG.match(self.body, element.start)
-        if found is None:
-            raise unreadable("a start tag cannot be found where it stands")
-        return found[0]
+    def splice(self, root: Element) -> bytes:
+        """The body with everything done that was collected."""
+        if not self.contents and not self.attributes:
+            return self.body
+        edits: Edits[bytes] = Edits()
+        wanted = [
+            (index, element)
+            for index, element in enumerate(root.iter())
+            if element in self.contents or element in self.attributes
+        ]
+        starts = self.starts()
+        passed = 0
+        for index, element in wanted:
+            at = starts[index]
+            if at < passed:
+                # What holds it has gone already.
+                continue
+            found = _start_tag(self.body, at)
+            if found is None:
+                raise unreadable("a start tag cannot be found where it stands")
+            for name, new in self.attributes.get(element, ()):
+                self.put_attribute(edits, found, name, new)
+            if element in self.contents:
+                passed = self.put_content(edits, found, self.contents[element])
+        return edits.splice(self.body)
 
-    def content(self, element: Element, text: str) -> None:
-        """Put `text` in the place of all that `element` contains."""
-        tag = self.tag(element)
-        new = escape(text, {"\r": "&#13;"}).encode()
-        after = element.start + len(tag)
-        if tag.endswith(b"/>"):
-            name = re.match(rb"<([^\s/>]+)", tag)
-            if new and name:
-                self.edits.put(after - 2, after, b">%s</%s>" % (new, name[1]))
-        else:
-            self.edits.put(after, element.close, new)
+    def starts(self) -> list[int]:
+        """Where the start tags stand, in document order."""
+        if b"<!" in self.body or self.remarks:
+            return [found.start() for found in _any_starts(self.body) if found[1]]
+        return [found.start() for found in _plain_starts(self.body)]
 
-    def remove(self, element: Element, trail: Trail) -> None:
-        self.scalars.note(trail)
-        tag = self.tag(element)
-        end = element.start + len(tag) if tag.endswith(b"/>") else self.body.index(b">", element.close) + 1
-        self.edits.put(element.start, end, b"")
+    @staticmethod
+    def put_attribute(edits: Edits[bytes], tag: re.Match[bytes], name: str, new: str) -> None:
+        pattern = rb"\s(?:[^\s=:]+:)?%s\s*=\s*(\"[^\"]*\"|'[^']*')" % re.escape(name.encode())
+        places = list(re.finditer(pattern, tag[0]))
+        if len(places) != 1:
+            raise unreadable("an attribute cannot be found where it stands")
+        edits.put(tag.start() + places[0].start(1), tag.start() + places[0].end(1), quoteattr(new).encode())
+
+    def put_content(self, edits: Edits[bytes], tag: re.Match[bytes], new: str | None) -> int:
+        """Give the element of `tag` a new content, or take it away (None); gives where its old content
+        ended."""
+        empty = tag[0].endswith(b"/>")
+        close = tag.end() if empty else self.close(tag.end())
+        if new is None:
+            end = tag.end() if empty else self.body.index(b">", close) + 1
+            edits.put(tag.start(), end, b"")
+            return end
+        text = escape(new, {"\r": "&#13;"}).encode()
+        if not empty:
+            edits.put(tag.end(), close, text)
+        elif text:
+            name = re.split(rb"[\s/>]", tag[0][1:], maxsplit=1)[0]
+            edits.put(tag.end() - 2, tag.end(), b">%s</%s>" % (text, name))
+        return close
+
+    def close(self, at: int) -> int:
+        """Where the end tag stands of the element whose content begins at `at`."""
+        depth = 0
+        for found in _tags(self.body, at):
+            if found[1]:
+                if not depth:
+                    return found.start()
+                depth -= 1
+            elif found[2] and not found[2].endswith(b"/>"):
+                depth += 1
+        raise unreadable("an end tag cannot be found")
