@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any, Final
 
@@ -26,7 +26,6 @@ WS: Final = r"[ \t\n\r]*+"
 STRING: Final = r'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"'
 NUMBER: Final = r"-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?+[0-9]++)?+"
 SCALAR: Final = f"(?:{STRING}|{NUMBER}|true|false|null)"
-SCALARS: Final = rf"\[{WS}(?:{SCALAR}{WS}(?:,{WS}{SCALAR}{WS})*+)?+\]"
 PLAIN: Final = r"[ !#-\[\]-~]*+"
 """What names are made of if they are ASCII and written without escapes."""
 OBJECTS: Final = frozenset({"structure", "union", "map", "document"})
@@ -35,6 +34,10 @@ ARRAYS: Final = frozenset({"list", "document"})
 NEAR: Final = 100
 """Objects are not measured when a name that matters stands this near: it most likely stands in them."""
 
+LEVELS: Final = 2
+"""How deep the values nest that a regular expression passes over; deeper ones are walked."""
+
+_comma = re.compile(rf"{WS},{WS}")
 _spaces = re.compile(WS)
 _items = re.compile(f"(?:{WS}{SCALAR}{WS},)*+")
 
@@ -74,6 +77,8 @@ def _mask(text: str, root: Place, scalars: Scalars) -> str:
         raise ValueError("not JSON, or cut short") from None
     if end != len(text):
         raise ValueError("more than one value")
+    for start, stop in _cut(text, walk.dropped):
+        walk.edits.put(start, stop, "")
     return walk.edits.splice(text)
 
 
@@ -90,46 +95,56 @@ def modelled(value: Any, shape: Shape | None, wire_name: WireName) -> Any:
     return value
 
 
+def _passed_name(names: frozenset[str]) -> str:
+    """A name, its colon behind it, that is plainly written and none of `names`."""
+    avoid = f'(?!(?i:{"|".join(map(re.escape, sorted(names)))})")' if names else ""
+    return f'"{avoid}{PLAIN}"{WS}:{WS}'
+
+
+def _passed_value(names: frozenset[str], levels: int) -> str:
+    """A value that nests `levels` deep at most and holds no name of `names`."""
+    if not levels:
+        return SCALAR
+    value = _passed_value(names, levels - 1)
+    items = rf"\[{WS}(?:{value}{WS}(?:,{WS}(?!\])|(?=\])))*+\]"
+    members = rf"\{{{WS}(?:{_passed_name(names)}{value}{WS}(?:,{WS}(?!\}})|(?=\}})))*+\}}"
+    return f"(?:{SCALAR}|{items}|{members})"
+
+
 @functools.cache
-def _events(names: frozenset[str] | None) -> re.Pattern[str]:
+def _events(names: frozenset[str] | None, inner: frozenset[str] | None) -> re.Pattern[str]:
     """Matches what comes next in an object, as far as it is plainly written.
 
-    That is a run of members that hold scalars or arrays of scalars under names other than `names` (group 1;
-    None: any name matters), then the name of a member (2) and its scalar value (3) with the sign behind it
-    (4).
+    That is a run of members that nothing can be masked in (group 1): their names are none of `names` (None:
+    any name matters), and their values hold none of `inner` (None: they are no objects). Then the name of a
+    member (2) and its scalar value (3) with the sign behind it (4).
     """
     run = ""
     if names is not None:
-        avoid = f'(?!(?i:{"|".join(map(re.escape, sorted(names)))})")' if names else ""
-        run = rf'(?:{WS}"{avoid}{PLAIN}"{WS}:{WS}(?:{SCALAR}|{SCALARS}){WS}(?:,|(?=\}})))*+'
+        scalars = rf"(?:{SCALAR}|\[{WS}(?:{SCALAR}{WS}(?:,{WS}(?!\])|(?=\])))*+\])"
+        value = scalars if inner is None else _passed_value(inner, LEVELS)
+        run = rf"(?:{WS}{_passed_name(names)}{value}{WS}(?:,|(?=\}})))*+"
     member = rf'"({PLAIN})"{WS}:{WS}(?:({SCALAR}){WS}([,}}])?+)?+'
     return re.compile(rf"({run}){WS}(?:{member})?+")
 
 
-class _Members:
-    """Takes members out of an object or items out of an array, with the comma that each needs."""
-
-    def __init__(self, edits: Edits[str]) -> None:
-        self.edits = edits
-        self.comma = -1
-        self.any_kept = False
-        self.pending: tuple[int, int] | None = None
-
-    def keep(self, start: int) -> None:
-        if self.pending is not None:
-            self.edits.put(self.pending[0], start, "")
-            self.pending = None
-        self.any_kept = True
-
-    def drop(self, start: int, end: int) -> None:
-        if self.any_kept:
-            self.edits.put(self.comma, end, "")
+def _cut(text: str, spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """What to cut so that the members or items at `spans`, in rising order, are gone with a comma each."""
+    at = 0
+    while at < len(spans):
+        start, end = spans[at]
+        at += 1
+        while (comma := _comma.match(text, end)) and at < len(spans) and spans[at][0] == comma.end():
+            end = spans[at][1]
+            at += 1
+        if comma:
+            yield start, comma.end()
         else:
-            self.pending = (start if self.pending is None else self.pending[0], end)
-
-    def close(self) -> None:
-        if self.pending is not None:
-            self.edits.put(*self.pending, "")
+            # The last of all: the comma before it goes, if there is one.
+            before = start - 1
+            while text[before] in " \t\n\r":
+                before -= 1
+            yield (before if text[before] == "," else start), end
 
 
 class _Walk:
@@ -139,6 +154,7 @@ class _Walk:
         self.text = text
         self.scalars = scalars
         self.edits: Edits[str] = Edits()
+        self.dropped: list[tuple[int, int]] = []
         self.needles: dict[frozenset[str], _Needles] = {}
         self.depth = 0
 
@@ -192,7 +208,7 @@ class _Walk:
             self.edits.put(at, end, new)
 
     def object(self, at: int, place: Place, trail: Trail) -> int:
-        text, members, next_event = self.text, _Members(self.edits), _events(place.names).match
+        text, next_event = self.text, _events(place.names, place.inner).match
         at += 1
         first = True
         while True:
@@ -200,8 +216,6 @@ class _Walk:
             assert event is not None
             start = event.end(1)
             if start > at:
-                members.keep(at)
-                members.comma = start - 1
                 if text[start - 1] != ",":
                     # The run went to the last member.
                     return event.end() + 1
@@ -221,22 +235,20 @@ class _Walk:
                 at = event.end() if event[3] is None else event.start(3)
             first = False
             child = place.member(key, self.reader(at, place, key) if place.wants_values else no_value)
-            if event[4] is not None and not child.drops:
-                members.keep(start)
+            if child.drops and place.kind != "union":
+                at = self.space(self.drop(start, at, trail.below(place, key)))
+            elif event[4] is None:
+                at = self.space(self.value(at, child, trail.below(place, key)))
+            else:
                 if child.way is not None:
                     self.scalar(at, event.end(3), child, trail.below(place, key))
                 at = event.end() - 1
-            else:
-                at = self.held(members, start, at, child, place.kind != "union", trail.below(place, key))
-                at = self.space(at)
             if text[at] == "}":
-                members.close()
                 return at + 1
-            members.comma = at
             at = self.expect(",", at)
 
     def array(self, at: int, place: Place, trail: Trail) -> int:
-        text, members = self.text, _Members(self.edits)
+        text = self.text
         at = self.space(at + 1)
         if text[at] == "]":
             return at + 1
@@ -245,29 +257,22 @@ class _Walk:
         index = 0
         while True:
             if passes and text[at] not in "{[" and (passed := _items.match(text, at)) and passed.end() > at:
-                members.keep(at)
                 at = self.space(passed.end())
-                members.comma = passed.end() - 1
             child = place.item(index, self.reader(at, place, None) if place.wants_values else no_value)
-            at = self.held(members, at, at, child, True, trail)
+            at = self.drop(at, at, trail) if child.drops else self.value(at, child, trail)
             if text[at] not in ",]":
                 at = self.space(at)
             if text[at] == "]":
-                members.close()
                 return at + 1
-            members.comma = at
             at = self.expect(",", at)
             index += 1
 
-    def held(self, members: _Members, start: int, at: int, place: Place, sparable: bool, trail: Trail) -> int:
-        """A member or item that starts at `start` and whose value is at `at`."""
-        if place.drops and sparable:
-            trail.hit()
-            end = int(_scan(self.text, at)[1])
-            members.drop(start, end)
-            return end
-        members.keep(start)
-        return self.value(at, place, trail)
+    def drop(self, start: int, at: int, trail: Trail) -> int:
+        """A member or item that starts at `start`, has its value at `at`, and goes."""
+        trail.hit()
+        end = int(_scan(self.text, at)[1])
+        self.dropped.append((start, end))
+        return end
 
     def expect(self, sign: str, at: int) -> int:
         if self.text[at] != sign:
@@ -285,23 +290,16 @@ class _Needles:
     one."""
 
     def __init__(self, text: str, names: frozenset[str]) -> None:
-        others = _others(names)
-        self.found: list[int] = []
+        self.text = text
+        self.others = _others(names)
         self.next = 0
-        at = 0
-        while (passed := others.match(text, at)) and (string := _string.match(text, passed.end())):
-            self.found.append(string.start())
-            at = string.end()
-        self.found.append(len(text))
 
     def after(self, at: int) -> int:
-        """The first of them from `at` on; positions are asked in rising order."""
-        while self.found[self.next] < at:
-            self.next += 1
-        return self.found[self.next]
-
-
-_string = re.compile(STRING)
+        """The first of them from `at` on, where a value begins; positions are asked in rising order."""
+        if self.next <= at:
+            passed = self.others.match(self.text, at)
+            self.next = passed.end() if passed else at
+        return self.next
 
 
 @functools.cache

@@ -239,6 +239,23 @@ class Place:
         masked = (wire for wire, (name, shape) in self.members.items() if self.modelled(name, shape).shallow)
         return frozenset({*named, *(wire.casefold() for wire in masked)})
 
+    @functools.cached_property
+    def inner(self) -> frozenset[str] | None:
+        """Wire names, case-folded, without which nothing is masked in what has none of `names`; None if
+        unknown."""
+        if self.names is None:
+            return None
+        others = [self._stranger()]
+        for wire, (name, shape) in self.members.items():
+            if wire.casefold() not in self.names:
+                others.append(self.modelled(name, shape))
+        found: set[str] = set()
+        for place in others:
+            if place.needles is None:
+                return None
+            found |= place.needles
+        return frozenset(found)
+
     def member(self, key: str, value: Callable[[], Any] = no_value) -> Place:
         """The place of the member or map entry that the wire calls `key`; `value` gives its modelled
         value."""

@@ -15,14 +15,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from callgate.masking.detect import mask_bytes, mask_text
-from callgate.masking.places import Place
+from callgate.masking.places import KEPT, Place
 from callgate.masking.ways import EPOCH, EPOCH_HTTP, FIXED, Way, masked_bytes, masked_text
 
 NUMBERS: Final = frozenset({"integer", "long", "float", "double"})
 FIXED_JSON: Final = json.dumps(FIXED)
-
-UNNAMED: Final = ("[*]", ".*")
-"""Labels of items, entries and unknown members, whose names may be data."""
 
 _numeric = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?").fullmatch
 
@@ -46,7 +43,7 @@ class Trail:
             label = place.label(key)
             found = self._below.get(label) or Trail(self._text + label)
             self._below[label] = found
-            if label not in UNNAMED:
+            if len(self._below) < KEPT:
                 self._below[key] = found
         return found
 
@@ -57,7 +54,7 @@ class Trail:
     def hits(self) -> set[str]:
         """All paths from here on at which something was masked."""
         found = {self._text} if self._hit else set()
-        for trail in self._below.values():
+        for trail in set(self._below.values()):
             found |= trail.hits()
         return found
 
