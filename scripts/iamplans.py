@@ -33,6 +33,7 @@ SUFFIXES = (
     "id",
     "arn",
 )
+VAGUE = {"id", "name", "arn", "uuid", "identifier", "resourceid", "resourcename", "type", "version"}
 GENERIC = ["name", "id", "identifier", "arn", "names", "ids", "identifiers", "arns"]
 Members = list[tuple[str, str]]  # (name as compared, path), shallow ones first
 
@@ -91,15 +92,29 @@ def plural(name: str) -> str:
     return name[:-1] + "ies" if name.endswith("y") else name + "s"
 
 
-def matches(wanted: list[str], have: Members) -> list[str]:
-    """Paths of the parameters called as `wanted` says, or with a word before it; shallow ones first."""
+def matches(wanted: list[str], have: Members, kind: str = "") -> list[str]:
+    """Paths of the parameters called as `wanted` says, or with a word before it, or as the end of `kind`."""
     for depth in range(3):
         level = [member for member in have if member[1].count(".") == depth]
         found = [path for name in wanted for other, path in level if other == name]
-        found = found or [path for name in wanted[:1] for other, path in level if other.endswith(name)]
+        if not found and wanted[0] not in VAGUE:
+            found = [path for other, path in level if other.endswith(wanted[0])]
+        if not found and kind:
+            found = [
+                path for other, path in level if len(stem(other)) > 3 and norm(kind).endswith(stem(other))
+            ]
         if found:
             return list(dict.fromkeys(found))
     return []
+
+
+def ends(kind: str, name: str) -> bool:
+    return len(name) > 3 and name != "resource" and norm(kind).endswith(name)
+
+
+def stem(name: str) -> str:
+    """A name as compared, without what it says of the way it names."""
+    return re.sub(r"(id|arn|name|identifier)s?$", "", name)
 
 
 def only_arn(variable: str, path: str, taken: set[str]) -> str:
@@ -213,7 +228,7 @@ class Planner:
             last = index == len(names) - 1
             found = self.synonym(operation, kind, variable, have)
             if found is None:
-                found = matches(names_for(variable, kind, last), have)
+                found = matches(names_for(variable, kind, last), have, kind if last else "")
                 if not found and last and (alone or norm(operation).rstrip("s").endswith(norm(kind))):
                     found = matches(GENERIC, [m for m in have if "." not in m[1]])
                 taken = {path for _, paths in filled for path in paths or ()}

@@ -143,8 +143,10 @@ _IAM_NAMES: Final = (
 
 
 def _iam(operation: str, parameters: Parameters, scope: Scope) -> Parameters:
-    """What is created may be given a path, which is part of its ARN."""
-    given = parameters.get("Path")
+    """What is created may be given a path, which is part of its ARN; a provider is named by its URL."""
+    given, url = parameters.get("Path"), parameters.get("Url")
+    if operation == "CreateOpenIDConnectProvider" and isinstance(url, str):
+        return {**parameters, "Url": url.removeprefix("https://")}
     if not isinstance(given, str) or not operation.startswith(("Create", "Upload")):
         return parameters
     folder = given.strip("/")

@@ -83,6 +83,8 @@ def pairs_of(service: str, operation: str, parameters: Mapping[str, Any], scope:
         pairs = []
         for action, choices in plan.needs:
             pairs += ((action, *resource) for resource in _resources(choices, plan.any, parameters, scope))
+    if service == "ec2":
+        pairs = [*pairs, *needs_ec2.tagging(operation, parameters, scope)]
     # No call is without needs: a rule that allows all of none would allow it.
     return [*(pairs or [(plan.needs[0][0], *UNKNOWN)]), *_handed_over(plan, parameters, scope)]
 

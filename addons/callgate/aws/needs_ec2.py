@@ -91,11 +91,14 @@ def needs(operation: str, parameters: Mapping[str, Any], scope: Scope) -> list[P
     if values(parameters, path("LaunchTemplate.LaunchTemplateName")):
         resources.append(resource("launch-template", UNTOLD, scope))
     resources += (resource(kind, "*", scope) for kind in _MADE)
-    pairs: list[Pair] = [("ec2:RunInstances", *found) for found in resources]
-    if parameters.get("TagSpecifications"):
-        tagged = values(parameters, path("TagSpecifications[].ResourceType"))
-        pairs += (("ec2:CreateTags", *resource(kind, "*", scope)) for kind in tagged)
-    return pairs
+    return [("ec2:RunInstances", *found) for found in resources]
+
+
+def tagging(operation: str, parameters: Mapping[str, Any], scope: Scope) -> list[Pair]:
+    """The need to tag what a call makes."""
+    kinds = values(parameters, path("TagSpecifications[].ResourceType"))
+    kinds += values(parameters, path("TagSpecification[].ResourceType"))
+    return [("ec2:CreateTags", *resource(kind, "*", scope)) for kind in kinds]
 
 
 def by_id(name: str, scope: Scope) -> Resource:
