@@ -111,9 +111,9 @@ def test_curl_and_node_keep_what_the_user_configured(tmp_path: Path) -> None:
 
 def test_a_hold_is_outwaited_unless_the_user_has_said_how_often_to_try(tmp_path: Path) -> None:
     found = changes(tmp_path)
-    assert (found["AWS_RETRY_MODE"], found["AWS_MAX_ATTEMPTS"]) == ("standard", "25")
+    assert (found["AWS_RETRY_MODE"], found["AWS_MAX_ATTEMPTS"]) == ("standard", "20")
     assert changes(tmp_path, AWS_MAX_ATTEMPTS="1")["AWS_MAX_ATTEMPTS"] == "1"
     adaptive = changes(tmp_path, AWS_RETRY_MODE="adaptive")
-    assert (adaptive["AWS_RETRY_MODE"], adaptive["AWS_MAX_ATTEMPTS"]) == ("adaptive", "25")
+    assert (adaptive["AWS_RETRY_MODE"], adaptive["AWS_MAX_ATTEMPTS"]) == ("adaptive", "20")
     # The legacy mode's pauses have no bound.
     assert "AWS_MAX_ATTEMPTS" not in changes(tmp_path, AWS_RETRY_MODE="legacy")

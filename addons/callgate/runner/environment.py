@@ -29,7 +29,7 @@ CA_VARIABLES = (
 )
 AWS_DOMAINS = ("amazonaws.com", "amazonaws.com.cn", "api.aws", "aws.dev", "on.aws", "amazonaws.eu", "aws.eu")
 # An attempt is held for 45 s at most: this outlasts a hold of a quarter of an hour.
-MAX_ATTEMPTS = "25"
+MAX_ATTEMPTS = "20"
 
 _ROOTS = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -116,7 +117,7 @@ class Rooms:
             " where sessionId = ? and result in ('refused', 'blocked') order by seq limit 200",
             (session,),
         )
-        return [dict(row) for row in rows]
+        return [{**row, "resources": json.loads(row["resources"] or "[]")} for row in rows]
 
 
 def open_rooms(settings: Settings) -> Rooms:
