@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from mitmproxy.addons import core, disable_h2c, dns_resolver, errorcheck, next_layer, proxyserver, tlsconfig
+from mitmproxy.addons import core, disable_h2c, dns_resolver, proxyserver, tlsconfig
 from mitmproxy.master import Master
 from mitmproxy.options import Options
 
@@ -25,9 +25,7 @@ class LeanMaster(Master):
             disable_h2c.DisableH2C(),
             proxyserver.Proxyserver(),
             dns_resolver.DnsResolver(),
-            next_layer.NextLayer(),
             tlsconfig.TlsConfig(),
-            errorcheck.ErrorCheck(),
         )
 
 

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -20,10 +19,11 @@ from mitmproxy.master import Master
 from callgate.hooks.bundle import Bundle
 from callgate.serve import options
 from callgate.serve.admin import AdminServer
-from callgate.serve.config import ConfigError, load_settings, split_address
+from callgate.serve.config import ConfigError, load_settings
 from callgate.serve.rooms import Rooms, open_rooms
 
 log = logging.getLogger(__name__)
+_STOCK_LISTENER = logging.getLogger("mitmproxy.addons.proxyserver")
 
 
 class Service(Bundle):
@@ -51,6 +51,7 @@ class Service(Bundle):
         """The proxy port is open: open the rest. Until then every hook refuses."""
         if problem := options.foreign_addon(self.master.addons):
             fail(ConfigError(problem))
+        await self._listen()
         try:
             await self.rooms.start()
             await self.admin.start()
@@ -82,9 +83,18 @@ class Service(Bundle):
         await self.rooms.close()
         self.rooms.state.running.unlink(missing_ok=True)
 
-    def _announce(self) -> None:
+    async def _listen(self) -> None:
+        """Open the proxy port, where mitmproxy read its options before a script could set them."""
         proxyserver = self.master.addons.get("proxyserver")
-        host, port = proxyserver.listen_addrs()[0][:2]
+        await proxyserver.setup_servers()
+        _STOCK_LISTENER.removeFilter(_is_no_error)
+        for instance in proxyserver.servers:
+            if not instance.is_running:
+                listen = self.rooms.settings.proxy.listen
+                fail(ConfigError(f"proxy.listen: cannot listen on {listen}: {instance.last_exception}"))
+
+    def _announce(self) -> None:
+        host, port = self.master.addons.get("proxyserver").listen_addrs()[0][:2]
         said = {"pid": os.getpid(), "proxy": f"{host}:{port}", "admin": str(self.rooms.state.admin_socket)}
         self.rooms.state.running.write_text(json.dumps(said))
         log.info("callgate: ready on %s", said["proxy"])
@@ -101,29 +111,25 @@ def register(master: Master, config: Path | None = None) -> None:
         settings = load_settings(config or Path(master.options.callgate_config))
         if problem := options.unsafe_option(master.options):
             raise ConfigError(problem)
-        host, port = split_address(settings.proxy.listen)
-        _check_free(host, port)
         rooms = open_rooms(settings)
     except ConfigError as exc:
         fail(exc)
     trusted = {"ssl_verify_upstream_trusted_ca": str(settings.aws.ca)} if settings.aws.ca else {}
-    options.set_options(
-        master.options, listen_host=host, listen_port=port, confdir=str(rooms.state.ca), **trusted
-    )
+    mode = [f"regular@{settings.proxy.listen}"]
+    _STOCK_LISTENER.addFilter(_is_no_error)
+    options.set_options(master.options, mode=mode, confdir=str(rooms.state.ca), **trusted)
+    # Ours alone chooses layers: if it failed, mitmproxy's own choice would stand.
+    if stock := master.addons.get("nextlayer"):
+        master.addons.remove(stock)
     master.addons.add(Service(master, rooms))
+
+
+def _is_no_error(record: logging.LogRecord) -> bool:
+    """Drops mitmproxy's errors about its own default listener, which the configured one replaces."""
+    return record.levelno < logging.ERROR
 
 
 def fail(error: Exception) -> NoReturn:
     """End the process with one line and status 2."""
     print(f"callgate: {error}", file=sys.stderr)
     sys.exit(2)
-
-
-def _check_free(host: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as exc:
-            raise ConfigError(f"proxy.listen: cannot listen on {host}:{port}: {exc.strerror}") from None
