@@ -97,7 +97,6 @@ def needs(operation: str, parameters: Mapping[str, Any], scope: Scope) -> list[P
 def tagging(operation: str, parameters: Mapping[str, Any], scope: Scope) -> list[Pair]:
     """The need to tag what a call makes."""
     kinds = values(parameters, path("TagSpecifications[].ResourceType"))
-    kinds += values(parameters, path("TagSpecification[].ResourceType"))
     return [("ec2:CreateTags", *resource(kind, "*", scope)) for kind in kinds]
 
 
