@@ -79,6 +79,11 @@ def calls(count: int, seed: int = 6962) -> Iterator[tuple[Record, ...]]:
                 "ruleSet": "sha256:3f9a1c20be556677",
             },
         }
+        if n % 100 == 3:
+            key = f"arn:aws:s3:::ci-artifacts/{repo}/build-{{}}.tar.gz"
+            body |= {"eventSource": "s3.amazonaws.com", "service": "s3", "eventName": "DeleteObjects"}
+            keys = [key.format(m % 5000) for m in range(n, n + 5)]
+            body["resources"] = [{"action": "s3:DeleteObject", "ARN": each} for each in keys]
         if n % 40 == 0:
             yield (_session(body["userIdentity"], repo, run),)
         if n % 20 == 7:

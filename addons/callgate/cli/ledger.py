@@ -17,6 +17,7 @@ from rich.text import Text
 from callgate.cli.common import config_option, console, fail, json_option
 from callgate.cli.ledger_common import key_option, ledger_option, ledger_path, progress_bar, public_keys
 from callgate.cli.ledger_export import export
+from callgate.cli.ledger_log import log
 from callgate.ledger import LedgerError
 from callgate.ledger.keepers import read_checkpoint_file
 from callgate.ledger.opening import CHECKPOINT
@@ -27,7 +28,7 @@ from callgate.ledger.tree import ProofError
 from callgate.ledger.verify import Verdict
 from callgate.ledger.verify import verify as verify_log
 
-__all__ = ["check_proof", "export", "prove", "verify"]
+__all__ = ["check_proof", "export", "log", "prove", "verify"]
 
 
 @click.command()

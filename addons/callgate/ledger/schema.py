@@ -29,6 +29,7 @@ CREATE TABLE entries (
   eventName TEXT AS (entry ->> '$.body.eventName'),
   operation TEXT AS (entry ->> '$.body.service' || ':' || (entry ->> '$.body.eventName')),
   resource TEXT AS (entry ->> '$.body.resources[0].ARN'),
+  secondResource TEXT AS (entry ->> '$.body.resources[1].ARN'),
   holdId TEXT AS (entry ->> '$.body.holdId'),
   errorCode TEXT AS (entry ->> '$.body.errorCode'),
   person TEXT AS (entry ->> '$.body.by'),
@@ -72,6 +73,8 @@ _INDEXES = {
     "calls_key": f"CREATE INDEX calls_key ON entries (accessKeyId) WHERE {_CALL}",
     "calls_event": f"CREATE INDEX calls_event ON entries (eventName, time) WHERE {_CALL}",
     "calls_resource": f"CREATE INDEX calls_resource ON entries (resource) WHERE {_CALL}",
+    "calls_many": "CREATE INDEX calls_many ON entries (eventName)"
+    f" WHERE {_CALL} AND secondResource IS NOT NULL",
     "calls_hold": f"CREATE INDEX calls_hold ON entries (holdId) WHERE {_CALL} AND holdId IS NOT NULL",
     "entries_person": f"CREATE INDEX entries_person ON entries (person)"
     f" WHERE {_OTHER} AND person IS NOT NULL",
@@ -126,6 +129,17 @@ LEFT JOIN entries AS outcome ON outcome.subject = call.subject AND outcome.step 
 LEFT JOIN entries AS session
   ON session.subject = call.sessionId AND session.step = 'opened' AND session.{_OTHER}
 WHERE call.{_CALL}""",
+    # One row for each thing that a call touches; batches and copies touch several.
+    "touched": f"""
+CREATE VIEW touched AS SELECT
+  seq, subject AS callId, time AS eventTime, verdict, principalId, operation, eventName, resource AS ARN,
+  entry ->> '$.body.resources[0].action' AS action
+FROM entries WHERE {_CALL}
+UNION ALL SELECT
+  seq, subject, time, verdict, principalId, operation, eventName, other.value ->> '$.ARN',
+  other.value ->> '$.action'
+FROM entries, json_each(entry, '$.body.resources') AS other
+WHERE {_CALL} AND secondResource IS NOT NULL AND other.key > 0""",
     "denials": "CREATE VIEW denials AS SELECT * FROM calls WHERE verdict = 'denied'",
     "sessions": f"""
 CREATE VIEW sessions AS SELECT

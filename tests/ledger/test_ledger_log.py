@@ -1,0 +1,153 @@
+"""callgate log: filters, one call in full, numbers; and declaring a gap."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from ledger_samples import intent, outcome
+
+from callgate.cli import main
+from callgate.journal import Record
+from callgate.ledger import Ledger
+from callgate.ledger.search import Filter, moment
+
+BATCH = [{"action": "s3:DeleteObject", "ARN": f"arn:aws:s3:::prod/{name}"} for name in ("a", "b")]
+
+
+@pytest.fixture
+def ledger(with_ledger: Callable[..., None], state: Path) -> Path:
+    async def use(ledger: Ledger) -> None:
+        claims = {
+            "sessionId": "s-1",
+            "principalId": "github:acme/infra",
+            "issuer": "github",
+            "claims": {"run_id": "1234"},
+        }
+        await ledger.append(Record("session.opened", claims, "s-1", "opened"))
+        other = {"principalId": "gitlab:acme/app", "sessionId": "s-2", "accessKeyId": "ASIA1"}
+        mine = {"principalId": "github:acme/infra", "sessionId": "s-1", "accessKeyId": "ASIA1"}
+        await ledger.append(
+            intent("c1", userIdentity=mine, service="s3", requestParameters={"Key": "needle"})
+        )
+        await ledger.append(outcome("c1", durationMs=12.5))
+        await ledger.append(
+            intent(
+                "c2",
+                userIdentity=other,
+                service="s3",
+                eventName="DeleteObjects",
+                resources=BATCH,
+                holdId="h-1",
+            )
+        )
+        await ledger.append(outcome("c2", errorCode="SlowDown", statusCode=503))
+        refused = {
+            **intent("c3", userIdentity=other, service="s3").body,
+            "reason": "rule-deny",
+            "message": "No.",
+        }
+        await ledger.append(Record("call.refused", refused, "c3", "end"))
+        pending = {**refused, "reason": "hold-pending"}
+        await ledger.append(Record("call.refused", pending, "c4", "end"))
+
+    with_ledger(use)
+    return state
+
+
+def run(*arguments: object, status: int = 0) -> str:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == status, result.output
+    return result.output
+
+
+@pytest.mark.parametrize(
+    ("filters", "calls"),
+    [
+        ([], ["c1", "c2", "c3", "c4"]),
+        (["--principal", "github:*"], ["c1"]),
+        (["--operation", "s3:DeleteObjects"], ["c2"]),
+        (["--operation", "Delete*"], ["c2"]),
+        (["--resource", "arn:aws:s3:::prod/b"], ["c2"]),
+        (["--resource", "arn:aws:s3:::prod/*"], ["c2"]),
+        (["--verdict", "denied"], ["c3"]),
+        (["--verdict", "held"], ["c4"]),
+        (["--verdict", "approved"], ["c2"]),
+        (["--session", "s-1"], ["c1"]),
+        (["--run", "1234"], ["c1"]),
+        (["--search", "needle"], ["c1"]),
+        (["--since", "1h"], ["c1", "c2", "c3", "c4"]),
+        (["--until", "2020-01-01"], []),
+        (["--limit", "1"], ["c4"]),
+    ],
+)
+def test_filters_find_calls(ledger: Path, filters: list[str], calls: list[str]) -> None:
+    output = run("log", "--ledger", ledger, "--json", *filters)
+    assert [json.loads(line)["callId"] for line in output.splitlines()] == calls
+
+
+def test_calls_are_lines_that_people_read(ledger: Path) -> None:
+    lines = run("log", "--ledger", ledger).splitlines()
+    assert ["✔" in lines[0], "s3:GetObject" in lines[0], "200 12 ms" in lines[0]] == [True] * 3
+    assert "503 SlowDown" in lines[1]
+    assert "✘" in lines[2]
+    assert "rule-deny" in lines[2]
+
+
+def test_one_call_is_shown_in_full_by_its_id_or_an_entrys_number(ledger: Path) -> None:
+    for name in ("c2", "3"):
+        card = run("log", "--ledger", ledger, "show", name)
+        assert all(
+            part in card
+            for part in ("gitlab:acme/app", "arn:aws:s3:::prod/b", "call.intent", "h-1", "SlowDown")
+        )
+    assert json.loads(run("log", "show", "c1", "--ledger", ledger, "--json"))["requestParameters"] == {
+        "Key": "needle"
+    }
+    assert json.loads(run("log", "show", "0", "--ledger", ledger, "--json"))["kind"] == "session.opened"
+    run("log", "show", "nobody", "--ledger", ledger, status=1)
+
+
+def test_numbers_tell_who_does_what_and_which_keys_are_shared(ledger: Path) -> None:
+    found: dict[str, Any] = json.loads(run("log", "stats", "--ledger", ledger, "--json"))
+    assert {row["verdict"]: row["calls"] for row in found["verdicts"]} == {
+        "allowed": 1,
+        "approved": 1,
+        "denied": 1,
+        "held": 1,
+    }
+    assert found["principals"][0] == {
+        "principalId": "gitlab:acme/app",
+        "calls": 3,
+        "denied": 1,
+        "held": 1,
+        "approved": 1,
+        "operations": 2,
+    }
+    (shared,) = found["shared_keys"]
+    assert (shared["accessKeyId"], shared["principals"]) == ("ASIA1", 2)
+    assert {row["principalId"] for row in found["new_principals"]} == {"gitlab:acme/app", "github:acme/infra"}
+    text = run("log", "--ledger", ledger, "stats")
+    assert all(part in text for part in ("Who calls", "Denied", "Access keys that several principals use"))
+
+
+def test_moments_are_ages_dates_and_times() -> None:
+    assert moment("1h", now=7200.0) == "1970-01-01T01:00:00.000Z"
+    assert moment("2027-01-31") == "2027-01-31T00:00:00.000Z"
+    assert moment("2027-01-31T12:00:00+02:00") == "2027-01-31T10:00:00.000Z"
+    with pytest.raises(ValueError, match="neither a time ago"):
+        moment("yesterday")
+
+
+def test_a_filter_puts_no_text_into_sql() -> None:
+    condition, values = Filter(principal="x' OR 1", search="'; DROP").where()
+    assert "DROP" not in condition
+    assert values == ["x' OR 1", "'; DROP"]
+
+
+def test_a_missing_ledger_is_one_line_and_status_2(tmp_path: Path) -> None:
+    assert run("log", "--ledger", tmp_path / "none.db", status=2).count("\n") == 1
