@@ -67,17 +67,17 @@ class Issuer:
         """The issuer's URL for `github` or `gitlab`."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/{name}"
 
-    def token(self, name: str, claims: dict[str, Any]) -> str:
-        """A token that lives an hour."""
+    def token(self, name: str, seconds: int, claims: dict[str, Any]) -> str:
+        """A token that lives so many seconds."""
         now = int(time.time())
-        times = {"iat": now, "nbf": now, "exp": now + 3600, "jti": os.urandom(8).hex()}
+        times = {"iat": now, "nbf": now, "exp": now + seconds, "jti": os.urandom(8).hex()}
         return jwt.encode(
             {"iss": self.url(name), "aud": "callgate", **times, **claims}, self._key, "RS256", {"kid": "demo"}
         )
 
     def github(self) -> str:
         """A token as GitHub Actions mints it for acme/web."""
-        return self.token("github", {
+        return self.token("github", 600, {
             "sub": "repo:acme/web:environment:production", "repository": "acme/web", "repository_id": "74",
             "repository_owner": "acme", "repository_owner_id": "65", "repository_visibility": "private",
             "environment": "production", "ref": "refs/heads/main", "ref_type": "branch", "ref_protected": "true",
@@ -92,7 +92,7 @@ class Issuer:
 
     def gitlab(self) -> str:
         """A token as GitLab CI mints it for acme/data."""
-        return self.token("gitlab", {
+        return self.token("gitlab", 3600, {
             "sub": "project_path:acme/data:ref_type:branch:ref:main", "namespace_id": "72", "namespace_path": "acme",
             "project_id": "20", "project_path": "acme/data", "user_id": "1", "user_login": "grace",
             "user_email": "grace@example.com", "pipeline_id": "574", "pipeline_source": "push", "job_id": "302",

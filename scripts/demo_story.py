@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from demo_stage import BIN, KEYS, REGION, Stage, wait_for
 from rich.console import Console
 from rich.markup import escape
@@ -251,7 +251,7 @@ def main() -> int:
             else:
                 out.print(f"[bold green]All {story.claims} claims hold[/], in {seconds:.0f} s.")
             if stay and not story.broken:
-                linger(stage, github)
+                linger(stage, gitlab)
             return 1 if story.broken else 0
         finally:
             stage.close()
@@ -278,7 +278,7 @@ def web_address(stage: Stage) -> str | None:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (RuntimeError, ClientError) as error:
+    except (RuntimeError, ClientError, BotoCoreError) as error:
         out.print(f"[bold red]The demonstration broke off:[/] {escape(str(error))}")
         sys.exit(1)
     except KeyboardInterrupt:
