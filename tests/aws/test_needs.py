@@ -150,7 +150,7 @@ def test_no_parameters_make_it_raise_or_leave_a_call_without_needs(
 
 @pytest.mark.parametrize("name", sorted({case[0] for case in CASES}))
 @given(value=VALUES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_no_value_of_a_parameter_that_it_reads_makes_it_raise(name: str, value: Any) -> None:
     for case, parameters, _ in CASES:
         if case == name:

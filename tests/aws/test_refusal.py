@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,12 +99,17 @@ CASES: list[tuple[str, str, str, dict[str, Any], str]] = [
 IDS = [f"{service}-{protocol}-{method}" for service, protocol, method, _, _ in CASES]
 
 
-def client(service: str, protocol: str, endpoint: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    session = boto3.Session(
+@functools.cache
+def session() -> boto3.Session:
+    """One session, so that models are loaded once."""
+    return boto3.Session(
         aws_access_key_id="AKIAIOSFODNN7EXAMPLE", aws_secret_access_key="secret", region_name="eu-west-1"
     )
+
+
+def client(service: str, protocol: str, endpoint: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     # botocore has no option for the protocol: of those that a service model lists it takes the first.
-    loader = session._session.get_component("data_loader")
+    loader = session()._session.get_component("data_loader")
     model = loader.load_service_model(service, "service-2")
     model["metadata"] |= {"protocol": protocol, "protocols": [protocol]}
     if protocol == "json":
@@ -112,7 +118,7 @@ def client(service: str, protocol: str, endpoint: str, mode: str, monkeypatch: p
     monkeypatch.setattr("botocore.retryhandler._gen_sleep", lambda *_: 0, raising=False)
     monkeypatch.setattr("time.sleep", lambda _: None)
     config = Config(retries={"mode": mode}, s3={"addressing_style": "path"}, proxies={})
-    return session.client(service, endpoint_url=endpoint, config=config)
+    return session().client(service, endpoint_url=endpoint, config=config)
 
 
 @pytest.mark.parametrize("understood", [True, False], ids=["understood", "guessed"])
