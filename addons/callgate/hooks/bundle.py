@@ -253,7 +253,9 @@ class Bundle:
         await self.gateway.note(record.refused(exchange, refusal, mask_key=self.gateway.mask_key))
 
     def _message(self, exchange: Exchange, refusal: Refusal) -> str:
-        rules = f" (rule {', '.join(exchange.decision.rules)})" if exchange.decision and exchange.decision.rules else ""
+        # A denial's detail names its rule; a hold's says what people did.
+        holds = sorted(terms.rule for terms in exchange.decision.holds) if exchange.decision else []
+        rules = f" (rule {', '.join(holds)})" if holds else ""
         help_text = f" {self.gateway.terms.help}" if self.gateway.terms.help else ""
         return f"Callgate: {refusal.detail} [{refusal.code}]{rules} Call {exchange.call_id}.{help_text}"
 
