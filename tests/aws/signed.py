@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import decimal
+import json
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,7 +15,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.model import OperationModel, Shape
 
-from callgate.call import HttpRequest
+from callgate.call import HttpRequest, to_json
 
 KEY_ID = "ASIAQNZGKIQY56JQ7WML"
 ACCOUNT = "029608264753"
@@ -54,15 +57,17 @@ class Builder:
 
     def build(self, operation: str, parameters: dict[str, Any]) -> HttpRequest:
         self.sent = None
-        try:
+        with suppress(_Captured):
             self.client._make_api_call(operation, parameters)
-        except _Captured:
-            pass
         assert self.sent is not None
         return self.sent
 
     def model(self, operation: str) -> OperationModel:
         return self.client.meta.service_model.operation_model(operation)
+
+
+def _latin(value: str | bytes) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
 def as_request(method: str, url: str, headers: Any, body: Any) -> HttpRequest:
@@ -74,18 +79,23 @@ def as_request(method: str, url: str, headers: Any, body: Any) -> HttpRequest:
         body = body.read()
     elif isinstance(body, str):
         body = body.encode()
-    decoded = [
-        (name, value.decode("latin-1") if isinstance(value, bytes) else value) for name, value in headers
-    ]
+    pairs = tuple((name, _latin(value)) for name, value in headers)
     scheme = parts.scheme
     return HttpRequest(
         method,
         (parts.hostname or "").lower(),
         target if target.startswith("/") else "/" + target,
-        tuple(decoded),
+        pairs,
         bytes(body),
         port=parts.port or (443 if scheme == "https" else 80),
         scheme=scheme,
+    )
+
+
+def required(shape: Shape | None) -> dict[str, Any]:
+    """A value for the input `shape` with the required members only."""
+    return (
+        {} if shape is None else {name: sample(shape.members[name], name) for name in shape.required_members}
     )
 
 
@@ -145,6 +155,10 @@ SPECIAL: dict[str, Any] = {
     "StreamARN": "arn:aws:kinesis:us-west-2:123456789012:stream/name",
     "ResourceARN": "arn:aws:kinesis:us-west-2:123456789012:stream/name",
     "ConsumerARN": "arn:aws:kinesis:us-west-2:123456789012:stream/name/consumer/c:1",
+    "QueueARN": "arn:aws:kinesis:us-west-2:123456789012:queue/name",
+    "ChannelARN": "arn:aws:kinesis:us-west-2:123456789012:channel/name",
+    "spaceId": "space-1",
+    "SpaceId": "space-1",
     "ContentMD5": "1B2M2Y8AsgTpgAmY7PhCfg==",
     "QueueUrl": "https://sqs.us-west-2.amazonaws.com/123456789012/queue",
 }
@@ -169,7 +183,37 @@ def plain(value: Any) -> Any:
     return value
 
 
-def operations(made: botocore.session.Session, services: list[str]) -> Iterator[tuple[str, str]]:
-    for service in services:
-        for operation in made.get_service_model(service).operation_names:
-            yield service, operation
+def as_json(value: Any) -> str:
+    return json.dumps(to_json(value), sort_keys=True)
+
+
+@contextmanager
+def forced_protocol(made: botocore.session.Session, protocol: str) -> Iterator[None]:
+    """Within, `made` knows every service by this protocol alone."""
+    loader = made.get_component("data_loader")
+    original = loader.load_service_model
+
+    def load(name: str, kind: str, api_version: str | None = None) -> Any:
+        model = original(name, kind, api_version)
+        if kind == "service-2":
+            model = {
+                **model,
+                "metadata": {**model["metadata"], "protocol": protocol, "protocols": [protocol]},
+            }
+        return model
+
+    loader.load_service_model = load
+    try:
+        yield
+    finally:
+        loader.load_service_model = original
+
+
+def line(request: HttpRequest, **more: Any) -> str:
+    """`request` as a line for `callgate explain`."""
+    default = 443 if request.scheme == "https" else 80
+    port = "" if request.port == default else f":{request.port}"
+    body = base64.b64encode(request.body or b"").decode()
+    url = f"{request.scheme}://{request.host}{port}{request.target}"
+    said = {"method": request.method, "url": url, "headers": request.headers, "body_b64": body}
+    return json.dumps({**said, **more})

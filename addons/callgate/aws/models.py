@@ -25,7 +25,7 @@ def _archive() -> zipfile.ZipFile:
     return zipfile.ZipFile(str(files("callgate.aws") / "data/models.zip"))
 
 
-@lru_cache(maxsize=48)
+@lru_cache(maxsize=24)
 def service_model(service: str) -> ServiceModel:
     """The model of `service` (botocore's name). Raises KeyError if there is none."""
     with _LOCK:
