@@ -277,11 +277,78 @@ def test_a_renewal_that_races_a_revocation_does_not_revive_the_session(play: Cal
             return await append(*records)
 
         world.journal.append = slow  # type: ignore[method-assign]
+        world.clock.now += 10
         renewed = world.auth.renew(handle, world.form(), source_ip=HERE)
         assert await world.refused(renewed) == ("session-ended", 403)
         assert world.now_refused(identity) == "session-revoked"
         await world.restart()
         assert world.now_refused(await world.auth.identify(handle, source_ip=HERE)) == "session-revoked"
+
+    play(act)
+
+
+def test_a_renewal_that_was_given_up_halfway_can_be_tried_again(play: Callable[..., None]) -> None:
+    async def act(world: World) -> None:
+        handle, _ = await world.open()
+        append = world.journal.append
+
+        async def lost(*records: Any) -> Any:
+            await append(*records)
+            raise TimeoutError
+
+        world.clock.now += 100
+        token = world.token()
+        world.journal.append = lost  # type: ignore[method-assign]
+        bare = world.token()
+        with pytest.raises(TimeoutError):
+            await world.auth.renew(handle, world.form(token), source_ip=HERE)
+        with pytest.raises(TimeoutError):
+            await world.auth.identify(bare, source_ip=HERE)
+        world.journal.append = append  # type: ignore[method-assign]
+        answer = await world.auth.renew(handle, world.form(token), source_ip=HERE)
+        assert answer["expires_in"] == 300
+        assert world.auth.check(await world.auth.identify(bare, source_ip=HERE))
+
+    play(act)
+
+
+def test_an_older_token_does_not_shorten_a_session(play: Callable[..., None]) -> None:
+    async def act(world: World) -> None:
+        older = world.token()
+        world.clock.now += 100
+        handle, _ = await world.open()
+        for _ in range(5):
+            answer = await world.auth.renew(handle, world.form(older), source_ip=HERE)
+            assert answer["expires_in"] == 300
+        assert world.journal.kinds() == ["session.opened"]
+
+    play(act)
+
+
+def test_a_closed_session_can_be_revoked_for_its_token(play: Callable[..., None]) -> None:
+    async def act(world: World) -> None:
+        token = world.token()
+        handle, session = await world.open(subject_token=token)
+        await world.auth.close_session(handle, source_ip=HERE)
+        await world.auth.revoke(session, by="uid:0")
+        await world.restart()
+        assert world.now_refused(await world.auth.identify(token, source_ip=HERE)) == "token-revoked"
+
+    play(act)
+
+
+def test_two_tokens_that_share_a_jti_do_not_share_a_session(play: Callable[..., None]) -> None:
+    async def act(world: World) -> None:
+        claims = {"jti": "same"}
+        one = world.key.token(github_claims(world.clock.now, **claims))
+        other = {"repository": "acme/other", "sub": "repo:acme/other:environment:production"}
+        two = world.key.token(github_claims(world.clock.now, **claims, **other))
+        first = await world.auth.identify(one, source_ip=HERE)
+        second = await world.auth.identify(two, source_ip=HERE)
+        assert first.session != second.session
+        assert second.principal_id == "github:acme/other:environment:production"
+        await world.auth.revoke(first.session, by="uid:0")
+        assert world.auth.check(second) == second
 
     play(act)
 

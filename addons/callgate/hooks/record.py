@@ -13,12 +13,13 @@ from callgate.aws import signing_name
 from callgate.call import Call, HttpRequest, Refusal
 from callgate.decision import Decision
 from callgate.hooks.exchange import Exchange
-from callgate.identity import Identity
+from callgate.identity import Identity, unverified_client
 from callgate.journal import Record
 from callgate.masking import redact_parameters
 
 _TEXT = 1024
 _DIGEST = len("sha256:") + 16
+_CLIENT = frozenset({"command", "executionEnvironment", "appId", "attempt"})
 _CODE = re.compile(rb'<Code>([\w.:-]{1,128})</Code>|"(?:__type|code|Code)"\s*:\s*"(?:[^"]{0,200}#)?([\w.:-]{1,128})')
 
 
@@ -97,6 +98,7 @@ def _what(exchange: Exchange, mask_key: bytes) -> dict[str, Any]:
         "host": exchange.host,
         "sourceIPAddress": exchange.source_ip,
         "userAgent": _header(request, "user-agent"),
+        "unverifiedClient": _client(request),
     }
     if exchange.identity is not None:
         body["userIdentity"] = user_identity(
@@ -140,6 +142,14 @@ def _event_source(call: Call) -> str:
     if call.protocol == "http":
         return call.service
     return f"{signing_name(call.service)}.amazonaws.com"
+
+
+def _client(request: HttpRequest | None) -> dict[str, Any] | None:
+    """What the client says of itself beyond its SDK, which `userAgent` shows: the CLI's command, a retry, …"""
+    said = unverified_client(request) if request else {}
+    if said.get("attempt") == 1:
+        del said["attempt"]
+    return {name: value for name, value in said.items() if name in _CLIENT} or None
 
 
 def _header(request: HttpRequest | None, name: str) -> str | None:

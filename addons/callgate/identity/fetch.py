@@ -14,7 +14,7 @@ Fetch = Callable[[str, Path | None, str | None], Awaitable[bytes]]
 """`(url, ca, bearer) -> body`. Raises FetchError."""
 
 MAX_ANSWER = 512 * 1024
-TIMEOUT = 5.0
+TIMEOUT = 4.0
 """Seconds for the whole exchange."""
 
 

@@ -45,9 +45,9 @@ class IssuerKeys:
             self.refresh_soon()
         return self._keys if age <= self._limits.keys_max_age else None
 
-    async def find(self, kid: str) -> VerificationKey:
-        """The key `kid`. Raises Refusal (`token-key`, or `issuer-unavailable` if there are no keys to look
-        in).
+    async def find(self, kid: str) -> tuple[VerificationKey, KeySet]:
+        """The key `kid`, and the set that it is of. Raises Refusal (`token-key`, or `issuer-unavailable` if
+        there are no keys to look in).
         """
         known = self.current
         if known is None or (kid not in known.keys and kid not in known.refused):
@@ -60,7 +60,7 @@ class IssuerKeys:
             raise refuse("token-key", f"The token's key is not usable: {known.refused[kid]}.")
         if kid not in known.keys:
             raise refuse("token-key", f"Issuer {self._issuer.name} has no key with the token's kid.")
-        return known.keys[kid]
+        return known.keys[kid], known
 
     def refresh_soon(self) -> asyncio.Task[None] | None:
         """Start a fetch unless one runs or the cool-down does; the task to wait for, if any."""
@@ -96,7 +96,7 @@ class IssuerKeys:
         file = issuer.bearer_file
         bearer = (await asyncio.to_thread(file.read_text)).strip() if file else None
         url = issuer.jwks_url or await self._discover(bearer)
-        return await self._fetch(url, issuer.ca, bearer)
+        return await self._fetch(url, issuer.ca, bearer if issuer.jwks_url else None)
 
     async def _discover(self, bearer: str | None) -> str:
         where = self._issuer.url.rstrip("/") + "/.well-known/openid-configuration"

@@ -68,7 +68,10 @@ class SessionStore:
         return token_id in self._revoked_tokens
 
     async def open(self, session: Session) -> Session:
-        """Keep a new session; one that is being opened or open already under its id wins."""
+        """Keep a new session; one that is being opened or open already under its id wins.
+
+        That its record is there already means that an earlier try was given up while it was being written.
+        """
         while pending := self._opening.get(session.id):
             await asyncio.wait([pending])
         if known := self._sessions.get(session.id):
@@ -76,10 +79,8 @@ class SessionStore:
         self._make_room()
         pending = self._opening[session.id] = asyncio.get_running_loop().create_future()
         try:
-            await self._journal.append(session.record("session.opened", "opened"))
-        except StepTaken:
-            # Only an implicit session can be there already: one that had ended and was forgotten.
-            raise Refusal("session-ended", "The session of this token has ended.") from None
+            with contextlib.suppress(StepTaken):
+                await self._journal.append(session.record("session.opened", "opened"))
         finally:
             del self._opening[session.id]
             pending.set_result(None)
@@ -89,16 +90,19 @@ class SessionStore:
         return session
 
     async def renew(self, session: Session, verified: Verified) -> Session:
-        """Extend an open session with a fresh token. Raises Refusal if it ended meanwhile."""
+        """Extend an open session with a fresh token; one that ends no later changes nothing.
+
+        Raises Refusal if the session ended meanwhile.
+        """
         session = self._open_still(session)
+        if verified.expires_at <= session.identity.expires_at:
+            return session
         renewed = session.renewed(verified, self._clock())
-        try:
-            await self._journal.append(renewed.record("session.renewed", f"renewed-{renewed.renewals}"))
-        except StepTaken:
-            raise Refusal("session-busy", "The session is being renewed already.", status=409) from None
-        self._open_still(session)
-        self._sessions[session.id] = renewed
-        return renewed
+        with contextlib.suppress(StepTaken):
+            await self._journal.append(renewed.record("session.renewed", f"renewed-{verified.token_id}"))
+        if self._open_still(session).identity.expires_at < renewed.identity.expires_at:
+            self._sessions[session.id] = renewed
+        return self._sessions[session.id]
 
     async def end(self, session: Session, state: Literal["closed", "revoked"], by: str | None = None) -> None:
         """Close or revoke (`by` an operator): at once in memory, then in the journal."""
@@ -106,7 +110,7 @@ class SessionStore:
         if state == "revoked":
             self._revoked_tokens.update(session.tokens)
         try:
-            await self._journal.append(ended.record(f"session.{state}", "end", **({"by": by} if by else {})))
+            await self._journal.append(ended.record(f"session.{state}", state, **({"by": by} if by else {})))
         except StepTaken:
             raise Refusal("session-ended", "The session has ended already.", status=409) from None
 

@@ -125,15 +125,15 @@ def is_text(value: object) -> TypeGuard[str]:
 
 
 def token_id(claims: Mapping[str, Any], issuer: str, token: UnverifiedToken) -> str:
-    """What tells this token from any other: `issuer` (its configured name) and `jti`, or a hash of what was
-    signed.
+    """What tells this token from any other: `issuer` (its configured name), `jti` if it has one, and a hash.
 
-    Never of the whole token: one token has many spellings of its signature.
+    The hash is of what was signed: one token can have several signatures, and an issuer may repeat a `jti`.
     """
+    digest = hashlib.sha256(token.signing_input).hexdigest()[:32]
     unique = claims.get("jti")
-    if isinstance(unique, str) and len(unique) <= 128 and is_text(unique):
-        return f"{issuer}:jti:{unique}"
-    return f"{issuer}:sha256:{hashlib.sha256(token.signing_input).hexdigest()}"
+    if is_text(unique) and len(unique) <= 128:
+        return f"{issuer}:{unique}:{digest}"
+    return f"{issuer}:{digest}"
 
 
 def _time(claims: Mapping[str, Any], name: str) -> int:

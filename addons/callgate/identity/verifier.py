@@ -84,7 +84,7 @@ class TokenVerifier:
         issuer, keys = self._issuers[said]
         if parsed.algorithm not in issuer.algorithms:
             raise refuse("token-algorithm", "The token's alg is not the one that its issuer and key use.")
-        key = await keys.find(parsed.kid)
+        key, key_set = await keys.find(parsed.kid)
         verify_signature(parsed, key, issuer.algorithms)
         subject, expires = check_registered(
             claims,
@@ -102,7 +102,7 @@ class TokenVerifier:
             anchors={name: known[name] for name in issuer.kind.anchors if name in known},
             token_id=token_id(claims, issuer.name, parsed),
             expires_at=float(expires),
-            key_set=keys.current or KeySet({}, {}),
+            key_set=key_set,
         )
         self._report_unknown(claims, issuer)
         self._cache[digest] = verified

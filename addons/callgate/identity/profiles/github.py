@@ -60,7 +60,6 @@ PROFILE = Profile(
         "event_name": like(r"[a-z_]+"),
         "ref": text,
         "run_id": number,
-        "workflow_ref": text,
     },
     optional={
         "actor": text,
@@ -83,6 +82,7 @@ PROFILE = Profile(
         "runner_environment": text,
         "sha": like(r"[0-9a-f]{40,64}"),
         "workflow": text,
+        "workflow_ref": text,
         "workflow_sha": like(r"[0-9a-f]{40,64}"),
     },
 )

@@ -26,9 +26,14 @@ def text(value: Any) -> None:
         raise ValueError("must be printable text")
 
 
+def _whole(value: Any) -> bool:
+    # Larger ones do not survive as JSON numbers (RFC 8785).
+    return type(value) is int and abs(value) < 2**53
+
+
 def number(value: Any) -> None:
     """An id: digits, or a whole number."""
-    if not (type(value) is int or (isinstance(value, str) and re.fullmatch(r"[0-9]{1,30}", value))):
+    if not (_whole(value) or (isinstance(value, str) and re.fullmatch(r"[0-9]{1,30}", value))):
         raise ValueError("must be a number")
 
 
@@ -40,7 +45,7 @@ def truth(value: Any) -> None:
 
 def scalar(value: Any) -> None:
     """Text, a whole number or a boolean."""
-    if not (is_text(value) or isinstance(value, int)):
+    if not (is_text(value) or isinstance(value, bool) or _whole(value)):
         raise ValueError("must be printable text, a whole number or a boolean")
 
 
