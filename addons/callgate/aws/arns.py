@@ -28,10 +28,14 @@ class Scope(NamedTuple):
     account: str | None
 
     def arn(self, service: str, resource: str, *, region: bool = True, account: bool = True) -> Resource:
-        """The ARN of a resource in this scope; some services' ARNs have no region or no account in them."""
+        """A resource in this scope; some services' ARNs have no region or no account in them."""
+        return Resource.of(self.written(service, resource, region=region, account=account))
+
+    def written(self, service: str, resource: str, *, region: bool = True, account: bool = True) -> str:
+        """The ARN of a resource in this scope, with `UNTOLD` in it for what is not known."""
         place = _told(self.region) if region else ""
         owner = _told(self.account) if account else ""
-        return Resource.of(f"arn:{self.partition}:{service}:{place}:{owner}:{resource}")
+        return f"arn:{self.partition}:{service}:{place}:{owner}:{resource}"
 
 
 class Resource(NamedTuple):

@@ -32,18 +32,22 @@ def owner(service: str, parameters: Parameters, scope: Scope) -> Scope:
     return scope
 
 
+# LocalStack puts `queue/region` before the account.
+_QUEUE: Final = re.compile(
+    r"https?://[^/?#]+/(?:queue/(?:[a-z0-9-]+/)?)?(?P<account>\d{12})/(?P<name>[\w.-]+)", re.A
+)
+
+
 def _sqs(operation: str, parameters: Parameters, scope: Scope) -> Parameters:
     """Queues are named by URL: `https://sqs.region.amazonaws.com/account/name`."""
     url = parameters.get("QueueUrl")
     if not isinstance(url, str):
         return parameters
-    path = url.partition("://")[2].partition("/")[2].partition("?")[0]
-    account, _, name = path.strip("/").rpartition("/")
-    account = account.rpartition("/")[2]
-    if not name or not re.fullmatch(r"\d{12}", account):
-        return _without(parameters, "QueueUrl")
-    queue = scope._replace(account=account).arn("sqs", name)
-    return {**parameters, "QueueUrl": queue.arn} if queue.determined else _without(parameters, "QueueUrl")
+    match = _QUEUE.fullmatch(url)
+    if match is None:
+        return {**parameters, "QueueUrl": scope._replace(account=None).written("sqs", UNTOLD)}
+    queue = scope._replace(account=match["account"]).written("sqs", match["name"])
+    return {**parameters, "QueueUrl": queue}
 
 
 _FUNCTION: Final = re.compile(
@@ -62,12 +66,10 @@ def _lambda(operation: str, parameters: Parameters, scope: Scope) -> Parameters:
     front, _, tail = named.partition(":function:") if is_arn(named) else ("", "", named)
     match = _FUNCTION.fullmatch(tail)
     if match is None:
-        return parameters if is_arn(named) else _without(parameters, "FunctionName")
+        anywhere = Scope(scope.partition, None, None).written("lambda", f"function:{UNTOLD}")
+        return parameters if is_arn(named) else {**parameters, "FunctionName": anywhere}
     if not front:
-        place = scope._replace(account=match["account"] or scope.account)
-        front = place.arn("lambda", "").arn.removesuffix(":")
-        if not place.arn("lambda", "").determined:
-            return {**parameters, "FunctionName": match["name"]}
+        front = scope._replace(account=match["account"] or scope.account).written("lambda", "")[:-1]
     function = f"{front}:function:{match['name']}"
     qualifier = match["qualifier"] or parameters.get("Qualifier")
     return {**parameters, "FunctionName": [function, f"{function}:{qualifier}"] if qualifier else function}
@@ -105,9 +107,28 @@ def _ssm(operation: str, parameters: Parameters, scope: Scope) -> Parameters:
 
 
 def _parameter(name: str) -> str:
-    if is_arn(name):
-        return name
-    return name.partition(":")[0].strip("/") or "*"
+    place, _, tail = name.partition(":parameter/") if is_arn(name) else ("", "", name)
+    plain = tail.partition(":")[0].strip("/") or UNTOLD
+    return f"{place}:parameter/{plain}" if place else plain
+
+
+def _logs(operation: str, parameters: Parameters, scope: Scope) -> Parameters:
+    """The ARN of a log group may end in `:*`, for its streams."""
+    changed = dict(parameters)
+    for name, value in parameters.items():
+        if is_arn(value):
+            changed[name] = str(value).removesuffix(":*")
+        elif isinstance(value, list):
+            changed[name] = [item.removesuffix(":*") if is_arn(item) else item for item in value]
+    return changed
+
+
+def _states(operation: str, parameters: Parameters, scope: Scope) -> Parameters:
+    """An alias or a version of a state machine is a resource of its own, and is the state machine as well."""
+    arn = parameters.get("stateMachineArn")
+    if not isinstance(arn, str) or arn.count(":") != 7:
+        return parameters
+    return {**parameters, "stateMachineArn": [arn.rpartition(":")[0], arn]}
 
 
 def _ecs(operation: str, parameters: Parameters, scope: Scope) -> Parameters:
@@ -165,8 +186,10 @@ _SERVICES: Final[dict[str, Rewrite]] = {
     "iam": _iam,
     "kms": _kms,
     "lambda": _lambda,
+    "logs": _logs,
     "sqs": _sqs,
     "ssm": _ssm,
+    "stepfunctions": _states,
     "wafv2": _wafv2,
 }
 _OWNERS: Final = {

@@ -109,10 +109,11 @@ def _resources(
     if not choices:
         return [Resource("*")]
     found: list[Resource] = []
-    best, best_known = UNKNOWN, -2
+    best, best_known, told = UNKNOWN, -2, False
     for choice in choices:
         resources, known = choice.template.fill(parameters, scope)
         whole = known == len(choice.template.sources) or known == -1
+        told = told or known > 0
         if choice.required or (whole and known > 0):
             found += resources
         elif known > best_known:
@@ -120,7 +121,8 @@ def _resources(
     if found and all(resource.determined for resource in found):
         return found
     named = [Resource(value) for steps in any_paths for value in values(parameters, steps) if is_arn(value)]
-    return named or found or [best]
+    # What an ARN of any type names stands for the types that nothing names.
+    return [*(found if told or not named else ()), *named] or [best]
 
 
 @cache

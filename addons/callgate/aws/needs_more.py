@@ -49,7 +49,14 @@ def sns(operation: str, parameters: Parameters, scope: Scope) -> list[Pair] | No
 
 
 def ssm(operation: str, parameters: Parameters, scope: Scope) -> list[Pair] | None:
-    """A command needs its document and each instance; tags choose instances that only AWS knows."""
+    """A command needs its document and each instance; tags choose instances that only AWS knows.
+
+    A path stands for itself and for whatever parameters are under it.
+    """
+    if operation == "GetParametersByPath":
+        top = str(parameters.get("Path") or UNTOLD)
+        names = (UNTOLD,) if top == UNTOLD else (top, f"{top}/{UNTOLD}")
+        return [("ssm:GetParametersByPath", *scope.arn("ssm", f"parameter/{name}")) for name in names]
     if operation != "SendCommand":
         return None
     document = parameters.get("DocumentName")

@@ -198,9 +198,10 @@ def _copied(source: Any, name: str, scope: Scope) -> list[Pair]:
 
     A `+` in it is a space to some readers and a plus to others: both are needed.
     """
-    if not isinstance(source, str) or "/" not in source.lstrip("/"):
-        return [(f"s3:{name}", f"arn:{scope.partition}:s3:::*", False)]
-    place, _, version = source.lstrip("/").partition("?versionId=")
+    text = source if isinstance(source, str) else ""
+    place, _, version = text.lstrip("/").partition("?versionId=")
+    if "/" not in place or "?" in place + version:
+        return [(f"s3:{name}{end}", f"arn:{scope.partition}:s3:::*", False) for end in ("", "Version")]
     action = name + "Version" if version else name
     pairs: list[Pair] = []
     for text in dict.fromkeys((place, place.replace("+", " "))):
