@@ -29,6 +29,12 @@ _COLOURS = {
 }
 # Columns where no terminal says otherwise, so that `grep` finds whole lines.
 _WIDE = 240
+_HEADING = {
+    "principal": "principalId",
+    "issuer": "issuerUrl",
+    "subject": "subject",
+    "from": "sourceIPAddress",
+}
 _CALLS = """
 SELECT seq, callId, eventTime, verdict, eventSource, eventName, resource, resources, awsRegion, userAgent,
   durationMs, statusCode, errorCode, masked, reason, message, result, holdId
@@ -115,12 +121,12 @@ def show(session: str, config: Path, as_json: bool) -> None:
 @config_option
 @json_option
 def revoke(session: str, config: Path, as_json: bool) -> None:
-    """End a session now: its next request is refused, its open connections are cut, held calls are not
-    released.
+    """End a session now: its connections are cut, its next request is refused, what it holds is not released.
 
     The tokens that it was given are revoked too, with every other session that they opened.
 
-    \b callgate sessions revoke ses-5f0c2a9be1d34c77a0b1c2d3
+    \b
+    callgate sessions revoke ses-5f0c2a9be1d34c77a0b1c2d3
     """
     answer = admin_request(load_config(config), "DELETE", f"/v1/sessions/{quote(session, safe='')}")
     click.echo(json.dumps(answer) if as_json else "revoked " + ", ".join(answer.get("revoked", [session])))
@@ -144,27 +150,15 @@ def read_session(path: Path, session: str) -> tuple[list[dict[str, Any]], list[d
 
 
 def _heading(session: str, events: Sequence[Mapping[str, Any]]) -> Table:
-    last = events[-1]
-    body, context = last["body"], last["body"].get("unverifiedContext", {})
-    ended = next((each for each in events if each["kind"] in ("session.closed", "session.revoked")), None)
+    body = next(event["body"] for event in reversed(events) if event["kind"] != "session.moved")
     table = Table.grid(padding=(0, 2))
     rows = [
         ("session", session),
-        ("principal", body.get("principalId")),
-        ("subject", body.get("subject")),
-        ("opened", events[0]["time"]),
-        ("from", body.get("sourceIPAddress")),
-        (ended["kind"].partition(".")[2], f"{ended['time']} {ended['body'].get('by', '')}")
-        if ended
-        else ("", ""),
-        *(
-            (f"{key} (as claimed)", " ".join(said) if isinstance(said, list) else said)
-            for key, said in context.items()
-        ),
+        *((name, body.get(key)) for name, key in _HEADING.items()),
+        *((f"{name} (as claimed)", said) for name, said in body.get("unverifiedContext", {}).items()),
     ]
     for name, value in rows:
-        if name and value:
-            table.add_row(Text(name, "dim"), _plain(value))
+        table.add_row(Text(name, "dim"), _plain(" ".join(value) if isinstance(value, list) else value))
     return table
 
 
@@ -182,7 +176,7 @@ def _timeline(events: Sequence[Mapping[str, Any]], calls: Sequence[Mapping[str, 
 
 def _event_row(event: Mapping[str, Any]) -> tuple[Text, ...]:
     what = event["kind"].partition(".")[2]
-    note = event["body"].get("sourceIPAddress", "") if what == "moved" else ""
+    note = event["body"].get({"moved": "sourceIPAddress", "revoked": "by"}.get(what, ""), "")
     return (_plain(event["time"]), Text(f"— {what}", "dim"), Text(), Text(), Text(), _plain(note))
 
 
