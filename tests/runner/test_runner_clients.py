@@ -283,6 +283,17 @@ class Tunnel:
         return response.status, response.read()
 
 
+def test_revoking_cuts_an_open_connection_within_a_second(kept_open: Gateway) -> None:
+    gateway = kept_open
+    portal = Portal("http://{}:{}".format(*gateway.address))
+    answer = portal.open_session(gateway.home.token(), {})
+    with Tunnel(gateway, answer["access_token"]) as tunnel:
+        assert [tunnel.call()[0], tunnel.call()[0]] == [200, 200]  # it is kept open
+        gateway.callgate("sessions", "revoke", answer["callgate_session"])
+        tunnel.stream.settimeout(1)
+        assert tunnel.stream.recv(4096) == b""
+
+
 def test_a_closed_session_refuses_the_next_request_on_its_connection(kept_open: Gateway) -> None:
     gateway = kept_open
     portal = Portal("http://{}:{}".format(*gateway.address))
