@@ -157,6 +157,7 @@ SPECIAL: dict[str, Any] = {
     "ConsumerARN": "arn:aws:kinesis:us-west-2:123456789012:stream/name/consumer/c:1",
     "QueueARN": "arn:aws:kinesis:us-west-2:123456789012:queue/name",
     "ChannelARN": "arn:aws:kinesis:us-west-2:123456789012:channel/name",
+    "PredictEndpoint": "https://realtime.machinelearning.us-west-2.amazonaws.com",
     "spaceId": "space-1",
     "SpaceId": "space-1",
     "ContentMD5": "1B2M2Y8AsgTpgAmY7PhCfg==",
