@@ -81,10 +81,7 @@ _INDEXES = {
     "outcomes_error": "CREATE INDEX outcomes_error ON entries (errorCode) WHERE errorCode IS NOT NULL",
 }
 
-# A refused call's only entry has step 'end', so it joins itself and its columns come from one place.
-_VIEWS = {
-    "calls": f"""
-CREATE VIEW calls AS SELECT
+_REQUEST = """
   call.seq AS seq,
   call.subject AS callId,
   call.time AS eventTime,
@@ -95,11 +92,8 @@ CREATE VIEW calls AS SELECT
   call.eventName AS eventName,
   call.resource AS resource,
   call.sessionId AS sessionId,
-  session.runId AS runId,
   call.accessKeyId AS accessKeyId,
   call.entry ->> '$.body.userIdentity.accountId' AS accountId,
-  session.entry ->> '$.body.issuer' AS issuer,
-  session.entry -> '$.body.claims' AS claims,
   call.entry ->> '$.body.awsRegion' AS awsRegion,
   call.entry ->> '$.body.host' AS host,
   call.entry ->> '$.body.sourceIPAddress' AS sourceIPAddress,
@@ -111,7 +105,20 @@ CREATE VIEW calls AS SELECT
   coalesce(call.entry ->> '$.body.decision.mode', 'enforce') AS mode,
   call.entry ->> '$.body.decision.would' AS would,
   call.entry -> '$.body.decision.masks' AS masks,
-  call.holdId AS holdId,
+  call.holdId AS holdId"""
+
+# A refused call's only entry has step 'end', so it joins itself and its columns come from one place.
+_VIEWS = {
+    # What was asked, without how it ended: nothing to join, so counting is fast.
+    "requests": f"""
+CREATE VIEW requests AS SELECT {_REQUEST},
+  coalesce(call.entry ->> '$.body.reason', call.entry ->> '$.body.decision.code') AS reason
+FROM entries AS call WHERE call.{_CALL}""",
+    "calls": f"""
+CREATE VIEW calls AS SELECT {_REQUEST},
+  session.runId AS runId,
+  session.entry ->> '$.body.issuer' AS issuer,
+  session.entry -> '$.body.claims' AS claims,
   coalesce(outcome.entry ->> '$.body.reason', call.entry ->> '$.body.decision.code') AS reason,
   coalesce(outcome.entry ->> '$.body.message', call.entry ->> '$.body.decision.reason') AS message,
   outcome.entry ->> '$.body.result' AS result,
@@ -140,7 +147,13 @@ UNION ALL SELECT
   other.value ->> '$.action'
 FROM entries, json_each(entry, '$.body.resources') AS other
 WHERE {_CALL} AND secondResource IS NOT NULL AND other.key > 0""",
-    "denials": "CREATE VIEW denials AS SELECT * FROM calls WHERE verdict = 'denied'",
+    "denials": "CREATE VIEW denials AS SELECT * FROM requests WHERE verdict = 'denied'",
+    # The plus sign keeps SQLite from walking the index on keys, which lacks the principals.
+    "shared_keys": """
+CREATE VIEW shared_keys AS SELECT
+  accessKeyId, count(DISTINCT principalId) AS principals, count(*) AS calls,
+  group_concat(DISTINCT principalId) AS who, max(eventTime) AS latest
+FROM requests WHERE accessKeyId IS NOT NULL GROUP BY +accessKeyId HAVING principals > 1""",
     "sessions": f"""
 CREATE VIEW sessions AS SELECT
   opened.subject AS sessionId,

@@ -16,47 +16,47 @@ SELECT coalesce((SELECT seq FROM entries WHERE time >= :since AND kind IN ('call
 
 QUESTIONS: Mapping[str, str] = {
     "verdicts": """
-SELECT verdict, count(*) AS calls FROM calls WHERE seq BETWEEN :first AND :last GROUP BY 1 ORDER BY 2 DESC""",
+SELECT verdict, count(*) AS calls FROM requests WHERE seq BETWEEN :first AND :last GROUP BY 1 ORDER BY 2 DESC""",
     "principals": """
 SELECT principalId, count(*) AS calls, sum(verdict = 'denied') AS denied, sum(verdict = 'held') AS held,
   sum(verdict = 'approved') AS approved, count(DISTINCT operation) AS operations
-FROM calls WHERE seq BETWEEN :first AND :last GROUP BY 1 ORDER BY 2 DESC LIMIT :limit""",
+FROM requests WHERE seq BETWEEN :first AND :last GROUP BY 1 ORDER BY 2 DESC LIMIT :limit""",
     "operations": """
 SELECT operation, count(*) AS calls, sum(verdict = 'denied') AS denied,
   count(DISTINCT principalId) AS principals
-FROM calls WHERE seq BETWEEN :first AND :last GROUP BY 1 ORDER BY 2 DESC LIMIT :limit""",
+FROM requests WHERE seq BETWEEN :first AND :last GROUP BY 1 ORDER BY 2 DESC LIMIT :limit""",
     "who_does_what": """
 SELECT principalId, operation, count(*) AS calls
-FROM calls WHERE seq BETWEEN :first AND :last GROUP BY 1, 2 ORDER BY 3 DESC LIMIT :limit""",
+FROM requests WHERE seq BETWEEN :first AND :last GROUP BY 1, 2 ORDER BY 3 DESC LIMIT :limit""",
     "denials": """
 SELECT reason, principalId, operation, count(*) AS calls, max(eventTime) AS latest
-FROM calls WHERE verdict = 'denied' AND seq BETWEEN :first AND :last
+FROM requests WHERE verdict = 'denied' AND seq BETWEEN :first AND :last
 GROUP BY 1, 2, 3 ORDER BY 4 DESC LIMIT :limit""",
     "shared_keys": """
 SELECT accessKeyId, count(DISTINCT principalId) AS principals, count(*) AS calls,
   group_concat(DISTINCT principalId) AS who
-FROM calls WHERE accessKeyId IS NOT NULL AND seq BETWEEN :first AND :last
+FROM requests WHERE accessKeyId IS NOT NULL AND seq BETWEEN :first AND :last
 GROUP BY 1 HAVING principals > 1 ORDER BY 2 DESC, 3 DESC LIMIT :limit""",
     "new_principals": """
 SELECT principalId, min(seq) AS firstSeq, count(*) AS calls, min(eventTime) AS firstTime
-FROM calls WHERE principalId IS NOT NULL AND seq <= :last
+FROM requests WHERE principalId IS NOT NULL AND seq <= :last
 GROUP BY 1 HAVING firstSeq >= :first ORDER BY 2 LIMIT :limit""",
     "first_operations": """
 SELECT principalId, operation, min(seq) AS firstSeq, count(*) AS calls, min(eventTime) AS firstTime
-FROM calls WHERE principalId IS NOT NULL AND seq <= :last
+FROM requests WHERE principalId IS NOT NULL AND seq <= :last
 GROUP BY 1, 2 HAVING firstSeq >= :first ORDER BY 3 LIMIT :limit""",
     "approvals": """
 SELECT person, verdict, count(*) AS holds, max(decidedTime) AS latest
 FROM approvals WHERE decidedTime >= :since AND decidedTime < :until
 GROUP BY 1, 2 ORDER BY 3 DESC LIMIT :limit""",
     "masked": """
-SELECT principalId, operation, count(*) AS calls FROM calls
+SELECT principalId, operation, count(*) AS calls FROM requests
 WHERE masks IS NOT NULL AND verdict IN ('allowed', 'approved') AND seq BETWEEN :first AND :last
 GROUP BY 1, 2 ORDER BY 3 DESC LIMIT :limit""",
     "days": """
 SELECT substr(eventTime, 1, :width) AS moment, count(*) AS calls, sum(verdict = 'denied') AS denied,
   sum(verdict = 'held') AS held
-FROM calls WHERE seq BETWEEN :first AND :last GROUP BY 1 ORDER BY 1""",
+FROM requests WHERE seq BETWEEN :first AND :last GROUP BY 1 ORDER BY 1""",
 }
 
 
