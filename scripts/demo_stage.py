@@ -77,30 +77,67 @@ class Issuer:
 
     def github(self) -> str:
         """A token as GitHub Actions mints it for acme/web."""
-        return self.token("github", 600, {
-            "sub": "repo:acme/web:environment:production", "repository": "acme/web", "repository_id": "74",
-            "repository_owner": "acme", "repository_owner_id": "65", "repository_visibility": "private",
-            "environment": "production", "ref": "refs/heads/main", "ref_type": "branch", "ref_protected": "true",
-            "sha": "c5a92d2c4b1a5e5c3a9b6c1b2a7d3c4e5f607182", "actor": "ada", "actor_id": "12",
-            "workflow": "deploy", "workflow_ref": "acme/web/.github/workflows/deploy.yml@refs/heads/main",
-            "workflow_sha": "c5a92d2c4b1a5e5c3a9b6c1b2a7d3c4e5f607182",
-            "job_workflow_ref": "acme/web/.github/workflows/deploy.yml@refs/heads/main",
-            "job_workflow_sha": "c5a92d2c4b1a5e5c3a9b6c1b2a7d3c4e5f607182",
-            "run_id": "1234", "run_number": "10", "run_attempt": "1", "runner_environment": "github-hosted",
-            "event_name": "push", "head_ref": "", "base_ref": "",
-        })
+        return self.token(
+            "github",
+            600,
+            {
+                "sub": "repo:acme/web:environment:production",
+                "repository": "acme/web",
+                "repository_id": "74",
+                "repository_owner": "acme",
+                "repository_owner_id": "65",
+                "repository_visibility": "private",
+                "environment": "production",
+                "ref": "refs/heads/main",
+                "ref_type": "branch",
+                "ref_protected": "true",
+                "sha": "c5a92d2c4b1a5e5c3a9b6c1b2a7d3c4e5f607182",
+                "actor": "ada",
+                "actor_id": "12",
+                "workflow": "deploy",
+                "workflow_ref": "acme/web/.github/workflows/deploy.yml@refs/heads/main",
+                "workflow_sha": "c5a92d2c4b1a5e5c3a9b6c1b2a7d3c4e5f607182",
+                "job_workflow_ref": "acme/web/.github/workflows/deploy.yml@refs/heads/main",
+                "job_workflow_sha": "c5a92d2c4b1a5e5c3a9b6c1b2a7d3c4e5f607182",
+                "run_id": "1234",
+                "run_number": "10",
+                "run_attempt": "1",
+                "runner_environment": "github-hosted",
+                "event_name": "push",
+                "head_ref": "",
+                "base_ref": "",
+            },
+        )
 
     def gitlab(self) -> str:
         """A token as GitLab CI mints it for acme/data."""
-        return self.token("gitlab", 3600, {
-            "sub": "project_path:acme/data:ref_type:branch:ref:main", "namespace_id": "72", "namespace_path": "acme",
-            "project_id": "20", "project_path": "acme/data", "user_id": "1", "user_login": "grace",
-            "user_email": "grace@example.com", "pipeline_id": "574", "pipeline_source": "push", "job_id": "302",
-            "ref": "main", "ref_type": "branch", "ref_path": "refs/heads/main", "ref_protected": "true",
-            "runner_id": 1, "runner_environment": "self-hosted", "sha": "714a629c0b401fdce83e847fc9589983fc6f46bc",
-            "project_visibility": "private", "ci_config_ref_uri": "gitlab.com/acme/data//.gitlab-ci.yml@refs/heads/main",
-            "ci_config_sha": "714a629c0b401fdce83e847fc9589983fc6f46bc",
-        })
+        return self.token(
+            "gitlab",
+            3600,
+            {
+                "sub": "project_path:acme/data:ref_type:branch:ref:main",
+                "namespace_id": "72",
+                "namespace_path": "acme",
+                "project_id": "20",
+                "project_path": "acme/data",
+                "user_id": "1",
+                "user_login": "grace",
+                "user_email": "grace@example.com",
+                "pipeline_id": "574",
+                "pipeline_source": "push",
+                "job_id": "302",
+                "ref": "main",
+                "ref_type": "branch",
+                "ref_path": "refs/heads/main",
+                "ref_protected": "true",
+                "runner_id": 1,
+                "runner_environment": "self-hosted",
+                "sha": "714a629c0b401fdce83e847fc9589983fc6f46bc",
+                "project_visibility": "private",
+                "ci_config_ref_uri": "gitlab.com/acme/data//.gitlab-ci.yml@refs/heads/main",
+                "ci_config_sha": "714a629c0b401fdce83e847fc9589983fc6f46bc",
+            },
+        )
 
 
 @dataclass
@@ -134,7 +171,11 @@ class Stage:
         log = self.folder.parent / f"{name}.log"
         with log.open("wb") as out:
             process = subprocess.Popen(
-                command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+                command,
+                stdout=out,
+                stderr=out,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
         self.processes.append(process)
         return process, log
@@ -184,31 +225,49 @@ class Stage:
         """What a runner exports, and nothing else about AWS."""
         keep = {name: os.environ[name] for name in ("PATH", "HOME", "TERM", "LANG") if name in os.environ}
         return {
-            **keep, **KEYS, "AWS_DEFAULT_REGION": REGION, "AWS_PAGER": "",
-            "HTTPS_PROXY": f"http://job:{token}@{self.proxy}", "AWS_CA_BUNDLE": str(self.ca),
+            **keep,
+            **KEYS,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_PAGER": "",
+            "HTTPS_PROXY": f"http://job:{token}@{self.proxy}",
+            "AWS_CA_BUNDLE": str(self.ca),
         }
 
     def boto3(self, service: str, token: str) -> Any:
         """A boto3 client of a runner."""
-        session = boto3.session.Session(KEYS["AWS_ACCESS_KEY_ID"], KEYS["AWS_SECRET_ACCESS_KEY"], region_name=REGION)
+        session = boto3.session.Session(
+            KEYS["AWS_ACCESS_KEY_ID"], KEYS["AWS_SECRET_ACCESS_KEY"], region_name=REGION
+        )
         proxies = {"https": f"http://job:{token}@{self.proxy}"}
-        return session.client(service, verify=str(self.ca), config=Config(proxies=proxies, retries={"mode": "standard"}))
+        return session.client(
+            service, verify=str(self.ca), config=Config(proxies=proxies, retries={"mode": "standard"})
+        )
 
     def aws_itself(self, service: str) -> Any:
         """A boto3 client that goes around the gateway, to see what really happened."""
-        session = boto3.session.Session(KEYS["AWS_ACCESS_KEY_ID"], KEYS["AWS_SECRET_ACCESS_KEY"], region_name=REGION)
+        session = boto3.session.Session(
+            KEYS["AWS_ACCESS_KEY_ID"], KEYS["AWS_SECRET_ACCESS_KEY"], region_name=REGION
+        )
         return session.client(service, endpoint_url=self.moto)
 
     def cli(self, token: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The AWS CLI of a runner."""
         return subprocess.run(
-            [str(BIN / "aws"), *arguments], env=self.environ(token), capture_output=True, text=True, timeout=60
+            [str(BIN / "aws"), *arguments],
+            env=self.environ(token),
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
 
     def callgate(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A `callgate` command of the platform team."""
         return subprocess.run(
-            [str(BIN / "callgate"), *arguments], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
+            [str(BIN / "callgate"), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
         )
 
 

@@ -1,4 +1,6 @@
-"""The demonstration: told with rich, and every claim in it checked at the client, at the upstream and in the ledger."""
+"""The demonstration: told with rich, and every claim in it checked at the client, at the upstream and in
+the ledger.
+"""
 
 from __future__ import annotations
 
@@ -50,10 +52,13 @@ class Story:
 
     def calls(self, where: str, *values: Any) -> list[dict[str, Any]]:
         """Rows of the view `calls`, once every call has its outcome."""
+
         def ended() -> list[dict[str, Any]] | None:
             with sqlite3.connect(f"file:{self.stage.ledger}?mode=ro", uri=True) as db:
                 db.row_factory = sqlite3.Row
-                rows = [dict(row) for row in db.execute(f"select * from calls where {where} order by seq", values)]
+                rows = [
+                    dict(row) for row in db.execute(f"select * from calls where {where} order by seq", values)
+                ]
             db.close()
             return rows if rows and all(row["result"] for row in rows) else None
 
@@ -63,8 +68,8 @@ class Story:
     def attributed(self, github: str, gitlab: str) -> None:
         self.chapter(
             "1  Attribute",
-            "Two runners with the same AWS keys. GitHub's job uses boto3, GitLab's the AWS CLI; neither knows more of the\n"
-            "gateway than HTTPS_PROXY and a CA file.",
+            "Two runners with the same AWS keys. GitHub's job uses boto3, GitLab's the AWS CLI;\n"
+            "neither knows more of the gateway than HTTPS_PROXY and a CA file.",
         )
         s3 = self.stage.boto3("s3", github)
         s3.create_bucket(Bucket="acme-assets")
@@ -72,24 +77,33 @@ class Story:
         who = self.stage.boto3("sts", github).get_caller_identity()
         table = self.stage.boto3("dynamodb", github)
         table.create_table(
-            TableName="jobs", BillingMode="PAY_PER_REQUEST",
+            TableName="jobs",
+            BillingMode="PAY_PER_REQUEST",
             KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
         )
         table.put_item(TableName="jobs", Item={"id": {"S": "1"}})
         commands = [
-            ("s3", "ls", "s3://acme-assets"), ("sts", "get-caller-identity"),
-            ("ec2", "describe-regions", "--region-names", REGION), ("iam", "list-roles"),
+            ("s3", "ls", "s3://acme-assets"),
+            ("sts", "get-caller-identity"),
+            ("ec2", "describe-regions", "--region-names", REGION),
+            ("iam", "list-roles"),
         ]
         done = [self.stage.cli(gitlab, *command) for command in commands]
         self.shows("aws s3 ls s3://acme-assets")
         out.print(f"    {escape(done[0].stdout.strip())}")
-        self.claim("both runners got their answers", all(each.returncode == 0 for each in done) and who["Account"])
+        self.claim(
+            "both runners got their answers", all(each.returncode == 0 for each in done) and who["Account"]
+        )
         listed = self.stage.aws_itself("s3").list_objects_v2(Bucket="acme-assets").get("Contents", [])
         self.claim("AWS has the object that boto3 put", [each["Key"] for each in listed] == ["index.html"])
-        ours = {(row["principalId"].split(":")[0], row["eventName"], row["issuer"]) for row in self.calls("true")}
+        ours = {
+            (row["principalId"].split(":")[0], row["eventName"], row["issuer"]) for row in self.calls("true")
+        }
         self.claim("the ledger names GitHub's job for PutObject", ("github", "PutObject", "github") in ours)
-        self.claim("the ledger names GitLab's job for ListObjectsV2", ("gitlab", "ListObjectsV2", "gitlab") in ours)
+        self.claim(
+            "the ledger names GitLab's job for ListObjectsV2", ("gitlab", "ListObjectsV2", "gitlab") in ours
+        )
         keys = {row["accessKeyId"] for row in self.calls("true")}
         self.claim("although both used one access key", keys == {KEYS["AWS_ACCESS_KEY_ID"]})
         protocols = {json.loads(row)["body"]["protocol"] for row in self.entries("call.intent")}
@@ -114,7 +128,10 @@ class Story:
         except ClientError as error:
             message, code = error.response["Error"]["Message"], error.response["Error"]["Code"]
         out.print(f"    [yellow]{escape(f'{code}: {message}')}[/]")
-        self.claim("the client sees AccessDenied and the rule's name", code.startswith("AccessDenied") and "no-lasting-credentials" in message)
+        self.claim(
+            "the client sees AccessDenied and the rule's name",
+            code.startswith("AccessDenied") and "no-lasting-credentials" in message,
+        )
         self.claim("it asked once: nothing to retry", len(self.calls("eventName = 'CreateUser'")) == 1)
         users = [user["UserName"] for user in self.stage.aws_itself("iam").list_users()["Users"]]
         self.claim("AWS never heard of it", "backdoor" not in users)
@@ -132,10 +149,14 @@ class Story:
         masked = self.calls("eventName = 'GetSecretValue'")[0]["masked"]
         self.claim(f"the ledger says what was masked: {masked}", "SecretString" in (masked or ""))
         held = b"".join(path.read_bytes() for path in self.stage.ledger.parent.glob("ledger.db*"))
-        self.claim("and holds the secret nowhere, not even of the call that created it", SECRET.encode() not in held)
+        self.claim(
+            "and holds the secret nowhere, not even of the call that created it", SECRET.encode() not in held
+        )
 
     def held(self, github: str) -> None:
-        self.chapter("4  Hold", "Deleting what is protected waits for a person: the job just sees a slow call.")
+        self.chapter(
+            "4  Hold", "Deleting what is protected waits for a person: the job just sees a slow call."
+        )
         s3 = self.stage.boto3("s3", github)
         for bucket, verdict in (("billing-prod", "approve"), ("ledger-prod", "deny")):
             s3.create_bucket(Bucket=bucket)
@@ -145,8 +166,8 @@ class Story:
                 try:
                     s3.delete_bucket(Bucket=bucket)
                     answer.append(None)
-                except ClientError as error:
-                    answer.append(error)
+                except ClientError as refused:
+                    answer.append(refused)
 
             job = threading.Thread(target=delete)
             self.shows(f"s3.delete_bucket(Bucket='{bucket}')")
@@ -169,7 +190,10 @@ class Story:
                 out.print(f"    [yellow]{escape(told['Code'] + ': ' + told['Message'])}[/]")
                 self.claim("the job is told no, in AWS's own words", told["Code"].startswith("AccessDenied"))
                 self.claim("and the bucket is still there", bucket in self.buckets())
-            steps = {json.loads(row)["subject"] for row in self.entries(f"hold.{'approved' if verdict == 'approve' else 'denied'}")}
+            steps = {
+                json.loads(row)["subject"]
+                for row in self.entries(f"hold.{'approved' if verdict == 'approve' else 'denied'}")
+            }
             self.claim("who decided is in the ledger", hold in steps)
 
     def pending(self) -> str | None:
@@ -183,33 +207,50 @@ class Story:
         return [bucket["Name"] for bucket in self.stage.aws_itself("s3").list_buckets()["Buckets"]]
 
     def recorded(self) -> None:
-        self.chapter("5  Append", "The audit log is one SQLite file that sqlite-utils reads while the gateway writes.")
-        query = "select principalId, eventName, verdict, count(*) as calls from calls group by 1, 2, 3 order by calls desc, 2"
+        self.chapter(
+            "5  Append", "The audit log is one SQLite file that sqlite-utils reads while the gateway writes."
+        )
+        query = "select principalId, eventName, verdict, count(*) as calls from calls group by 1, 2, 3"
         self.shows(f'sqlite-utils {self.stage.ledger.name} "{query}"')
         done = subprocess.run(
-            [str(BIN / "sqlite-utils"), str(self.stage.ledger), query], capture_output=True, text=True, timeout=30
+            [str(BIN / "sqlite-utils"), str(self.stage.ledger), query],
+            capture_output=True,
+            text=True,
+            timeout=30,
         )
         rows = json.loads(done.stdout or "[]")
-        table = Table("principalId", "eventName", "verdict", "calls", box=None, padding=(0, 2), header_style="bold")
+        table = Table(
+            "principalId", "eventName", "verdict", "calls", box=None, padding=(0, 2), header_style="bold"
+        )
         for row in rows:
-            table.add_row(*(escape(str(row[column])) for column in ("principalId", "eventName", "verdict", "calls")))
+            table.add_row(
+                *(escape(str(row[column])) for column in ("principalId", "eventName", "verdict", "calls"))
+            )
         out.print(table)
         verdicts = {row["verdict"] for row in rows}
-        self.claim("allowed, denied and approved calls are there", {"allowed", "denied", "approved"} <= verdicts)
+        self.claim(
+            "allowed, denied and approved calls are there", {"allowed", "denied", "approved"} <= verdicts
+        )
 
     def tampered(self) -> None:
-        self.chapter("6  Verify", "Somebody edits one row of a copy of the log. Nobody has to trust the gateway to notice.")
+        self.chapter(
+            "6  Verify",
+            "Somebody edits one row of a copy of the log. Nobody has to trust the gateway to notice.",
+        )
         public = next((self.stage.folder / "state" / "keys").glob("*.pub"))
         good = self.verify(self.stage.ledger, public)
         self.claim("callgate verify accepts the log as it is", good.returncode == 0)
         copy = self.stage.folder.parent / "copy.db"
         with sqlite3.connect(self.stage.ledger) as source, sqlite3.connect(copy) as target:
             source.backup(target)
-            triggers = [row[0] for row in target.execute("select name from sqlite_schema where type = 'trigger'")]
+            triggers = [
+                row[0] for row in target.execute("select name from sqlite_schema where type = 'trigger'")
+            ]
             for trigger in triggers:
                 target.execute(f'drop trigger "{trigger}"')
             target.execute(
-                "update entries set entry = replace(entry, 'CreateUser', 'ListUsers') where entry like '%CreateUser%'"
+                "update entries set entry = replace(entry, 'CreateUser', 'ListUsers')"
+                " where entry like '%CreateUser%'"
             )
             target.commit()
         source.close()
@@ -230,8 +271,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="callgate-demo-") as folder:
         stage = Stage(Path(folder) / "gate", form="mitmweb" if stay else "serve")
         try:
-            out.print(Panel("[bold]Callgate[/] stands between jobs and AWS: every call is attributed, judged, masked on its\n"
-                            "way back, and recorded in a log that nobody can quietly edit.", expand=False))
+            out.print(
+                Panel(
+                    "[bold]Callgate[/] stands between jobs and AWS: every call is attributed, judged,\n"
+                    "masked on its way back, and recorded in a log that nobody can quietly edit.",
+                    expand=False,
+                )
+            )
             with out.status("Starting a stand-in for AWS (moto), an OIDC issuer and the gateway ..."):
                 stage.open()
             story = Story(stage)
@@ -260,19 +306,24 @@ def main() -> int:
 def linger(stage: Stage, token: str) -> None:
     """Leave everything running until Ctrl-C, and say how to use it."""
     web = wait_for(lambda: web_address(stage), "mitmweb")
-    out.print(f"\nmitmweb shows the traffic at [bold]{escape(web)}[/]\n\nIn your own shell:\n", soft_wrap=True)
+    out.print(
+        f"\nmitmweb shows the traffic at [bold]{escape(web)}[/]\n\nIn your own shell:\n", soft_wrap=True
+    )
     for name, value in stage.environ(token).items():
         if name not in ("PATH", "HOME", "TERM", "LANG"):
             out.print(f"  export {name}={value}", soft_wrap=True, markup=False)
     out.print(f"\n  export CALLGATE_CONFIG={stage.config}", soft_wrap=True, markup=False)
-    out.print(f"  {shutil.which('aws') and 'aws' or BIN / 'aws'} s3 ls\n\nCtrl-C ends it.", soft_wrap=True)
+    out.print(f"  {'aws' if shutil.which('aws') else BIN / 'aws'} s3 ls\n\nCtrl-C ends it.", soft_wrap=True)
     signal.sigwait({signal.SIGINT, signal.SIGTERM})
 
 
 def web_address(stage: Stage) -> str | None:
     """What mitmweb says of its own address, with its token."""
     log = (stage.folder.parent / "gateway.log").read_text()
-    return next((line.split("at ")[-1].strip() for line in log.splitlines() if "Web server listening at" in line), None)
+    return next(
+        (line.split("at ")[-1].strip() for line in log.splitlines() if "Web server listening at" in line),
+        None,
+    )
 
 
 if __name__ == "__main__":

@@ -49,7 +49,10 @@ def room_of(path: Path) -> str:
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_one_way(path: Path) -> None:
     room = room_of(path)
-    rooms = {name.split(".")[1] for name in imported(path) if name.startswith("callgate.")} - {room, "__version__"}
+    rooms = {name.split(".")[1] for name in imported(path) if name.startswith("callgate.")} - {
+        room,
+        "__version__",
+    }
     allowed = WORDS | MAY_IMPORT.get(room, set())
     assert rooms <= allowed, f"{path} imports {sorted(rooms - allowed)}"
 

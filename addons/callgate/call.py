@@ -17,7 +17,8 @@ class Refusal(Exception):
 
     `code` is the reason code that people look up in the documentation (kebab-case: `ambiguous-action`),
     `detail` one sentence for the person who reads it; neither ever carries a secret.
-    `status` is the HTTP status that a client without a protocol of its own gets. `retryable` asks an SDK to come back.
+    `status` is the HTTP status that a client without a protocol of its own gets. `retryable` asks an SDK to
+    come back.
     """
 
     def __init__(self, code: str, detail: str, *, status: int = 403, retryable: bool = False) -> None:
@@ -72,7 +73,8 @@ class Need:
 
     `resource` is `*` where the action has no resource. With `determined` false, the parts of the ARN
     that could not be determined are `*` (or the whole is), and could be anything.
-    `operation` is the `service:Operation` (botocore's names) that the need comes from. `access` is IAM's access level
+    `operation` is the `service:Operation` (botocore's names) that the need comes from. `access` is IAM's
+    access level
     of the action: list, read, write, tagging or permissions-management; None where the tables do not tell.
     """
 
@@ -85,7 +87,9 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """A body that is passed by reference: its length in bytes and the SHA-256 that the client signed, if any."""
+    """A body that is passed by reference: its length in bytes and the SHA-256 that the client signed, if
+    any.
+    """
 
     length: int | None
     sha256: str | None
@@ -97,8 +101,10 @@ class Call:
 
     `service` and `operation` are botocore's names. `candidates` holds every operation that the same bytes
     could mean (twins such as rds, neptune and docdb), the named one first. `account` is the caller's account
-    as its access key id tells it, None if unknown. `auth` is one of sigv4, sigv4a, sigv2, presigned, bearer, unsigned.
-    `parameters` follow botocore's input shape: bytes for blobs, aware datetimes, exact numbers (int or Decimal).
+    as its access key id tells it, None if unknown. `auth` is one of sigv4, sigv4a, sigv2, presigned,
+    bearer, unsigned.
+    `parameters` follow botocore's input shape: bytes for blobs, aware datetimes, exact numbers (int or
+    Decimal).
     `idempotency_tokens` names the top-level parameters that an SDK makes anew for each run.
     """
 
@@ -123,17 +129,22 @@ class Call:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of what is asked: candidates and parameters without idempotency tokens, bodies by hash."""
+        """SHA-256 (hex) of what is asked: candidates and parameters without idempotency tokens, bodies by
+        hash.
+        """
         asked = {k: v for k, v in self.parameters.items() if k not in self.idempotency_tokens}
         body = [self.payload.length, self.payload.sha256] if self.payload else None
         text = json.dumps(
-            [self.candidates, self.region, self.account, to_json(asked), body], sort_keys=True, separators=(",", ":")
+            [self.candidates, self.region, self.account, to_json(asked), body],
+            sort_keys=True,
+            separators=(",", ":"),
         )
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def to_json(value: Any) -> Any:
-    """`value` (parameters of a call) as JSON can hold it: bytes as `{"$bytes": base64}`, times as `{"$time": ISO 8601}`.
+    """`value` (parameters of a call) as JSON can hold it: bytes as `{"$bytes": base64}`, times as
+    `{"$time": ISO 8601}`.
 
     Decimals become numbers where a float's own text says the same, else `{"$number": text}`.
     """

@@ -13,7 +13,9 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One line to be appended. `body` is plain JSON; `subject` and `step` are given together and are unique together."""
+    """One line to be appended. `body` is plain JSON; `subject` and `step` are given together and are unique
+    together.
+    """
 
     kind: str
     body: Mapping[str, Any] = field(repr=False)
@@ -23,7 +25,9 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the log: a record with its sequence number (from 0), time (seconds since the epoch) and RFC 6962 leaf hash."""
+    """One line of the log: a record with its sequence number (from 0), time (seconds since the epoch) and
+    RFC 6962 leaf hash.
+    """
 
     seq: int
     time: float

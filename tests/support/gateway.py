@@ -1,4 +1,6 @@
-"""A gateway as its own process, on a configuration that `callgate init` wrote, and what looks at it from outside."""
+"""A gateway as its own process, on a configuration that `callgate init` wrote, and what looks at it from
+outside.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ action = ["*:*"]
 
 
 def wait_for(condition: Any, seconds: float = START_SECONDS, what: str = "condition") -> Any:
-    """Poll `condition` until it gives something true. For what happens in other processes and sends no event."""
+    """Poll `condition` until it gives something true. For what happens in other processes and sends no
+    event.
+    """
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > deadline:
@@ -67,9 +71,26 @@ class Home:
         return self.key.token(github_claims(**{"jti": os.urandom(8).hex(), **claims}))
 
 
-def make_home(folder: Path, *, endpoint: str | None = None, rules: str = ALLOW_ALL, more: str = "", key: SigningKey | None = None) -> Home:
-    """Configure a gateway in `folder`: `callgate init`, then an issuer with a local key and the rules given."""
-    command = [str(BIN / "callgate"), "init", str(folder), "--listen", "127.0.0.1:0", "--rules", "iam-decides"]
+def make_home(
+    folder: Path,
+    *,
+    endpoint: str | None = None,
+    rules: str = ALLOW_ALL,
+    more: str = "",
+    key: SigningKey | None = None,
+) -> Home:
+    """Configure a gateway in `folder`: `callgate init`, then an issuer with a local key and the rules
+    given.
+    """
+    command = [
+        str(BIN / "callgate"),
+        "init",
+        str(folder),
+        "--listen",
+        "127.0.0.1:0",
+        "--rules",
+        "iam-decides",
+    ]
     subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
     for file in (folder / "rules").glob("*.toml"):
         file.unlink()
@@ -116,7 +137,9 @@ class Gateway:
     def proxy_url(self, token: str | None = None, scheme: str = "http") -> str:
         return f"{scheme}://job:{token or self.home.token()}@{self.proxy}"
 
-    def client(self, service: str, *, token: str | None = None, region: str = "us-east-1", **config: Any) -> Any:
+    def client(
+        self, service: str, *, token: str | None = None, region: str = "us-east-1", **config: Any
+    ) -> Any:
         """A real boto3 client whose traffic goes through the gateway."""
         settings = {"retries": {"mode": "standard", "total_max_attempts": 1}, "read_timeout": 60, **config}
         url = self.proxy_url(token)
@@ -137,10 +160,16 @@ class Gateway:
             "AWS_MAX_ATTEMPTS": "1",
         }
 
-    def aws(self, *arguments: str, token: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def aws(
+        self, *arguments: str, token: str | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
         """Run the real AWS CLI through the gateway."""
         done = subprocess.run(
-            [str(BIN / "aws"), *arguments], env=self.environ(token), capture_output=True, text=True, timeout=100
+            [str(BIN / "aws"), *arguments],
+            env=self.environ(token),
+            capture_output=True,
+            text=True,
+            timeout=100,
         )
         if check and done.returncode:
             raise AssertionError(f"aws {' '.join(arguments)}: {done.returncode}: {done.stderr}")
@@ -150,7 +179,10 @@ class Gateway:
         """Run a `callgate` command on this gateway's configuration."""
         done = subprocess.run(
             [str(BIN / "callgate"), *arguments, "--config", str(self.home.config)],
-            capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
         )
         if check and done.returncode:
             raise AssertionError(f"callgate {' '.join(arguments)}: {done.returncode}: {done.stderr}")
@@ -162,6 +194,7 @@ class Gateway:
 
     def ended(self, count: int = 1, seconds: float = 10.0) -> list[dict[str, Any]]:
         """Wait until `count` calls have their terminal entry; these entries."""
+
         def enough() -> list[dict[str, Any]] | None:
             ends = [each for each in self.entries() if each["kind"] in ("call.outcome", "call.refused")]
             return ends if len(ends) >= count else None
@@ -193,10 +226,20 @@ def read_entries(home: Home, kind: str | None = None) -> list[dict[str, Any]]:
 
 COMMANDS = {
     "serve": [str(BIN / "callgate"), "serve", "--config", "CONFIG"],
-    "mitmdump": [str(BIN / "mitmdump"), "-s", "SCRIPT", "--set", "callgate_config=CONFIG"],
+    # mitmproxy opens its own default listener before it loads scripts: on port 0, tests may run side by side.
+    "mitmdump": [str(BIN / "mitmdump"), "-s", "SCRIPT", "--set", "callgate_config=CONFIG", "--listen-port=0"],
     "mitmweb": [
-        str(BIN / "mitmweb"), "-s", "SCRIPT", "--set", "callgate_config=CONFIG",
-        "--no-web-open-browser", "--web-port", "0", "--set", "web_password=test",
+        str(BIN / "mitmweb"),
+        "-s",
+        "SCRIPT",
+        "--set",
+        "callgate_config=CONFIG",
+        "--listen-port=0",
+        "--no-web-open-browser",
+        "--web-port",
+        "0",
+        "--set",
+        "web_password=test",
     ],
 }
 
@@ -214,16 +257,25 @@ def running(
     log = home.folder / f"{form}.log"
     announced = home.folder / "state" / "gateway.json"
     announced.unlink(missing_ok=True)
-    command = [part.replace("CONFIG", str(home.config)).replace("SCRIPT", str(script)) for part in COMMANDS[form]]
+    command = [
+        part.replace("CONFIG", str(home.config)).replace("SCRIPT", str(script)) for part in COMMANDS[form]
+    ]
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [*wrapper, *command], stdout=out, stderr=out, stdin=subprocess.DEVNULL,
-            env={**os.environ, **home.environ, **(environ or {})}, cwd=home.folder,
+            [*wrapper, *command],
+            stdout=out,
+            stderr=out,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **home.environ, **(environ or {})},
+            cwd=home.folder,
         )
     try:
+
         def ready() -> Any:
             if process.poll() is not None:
-                raise AssertionError(f"the gateway ended with {process.returncode}: {log.read_text()[-3000:]}")
+                raise AssertionError(
+                    f"the gateway ended with {process.returncode}: {log.read_text()[-3000:]}"
+                )
             return announced.exists() and announced.read_text()
 
         said = json.loads(wait_for(ready, what="the gateway"))

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Recorder:
-    """Listens, keeps what comes, and answers each request with `answer` (bytes, or a function of the raw request)."""
+    """Listens, keeps what comes, and answers each request with `answer` (bytes, or a function of the raw
+    request).
+    """
 
     port: int
     answer: bytes | Callable[[bytes], bytes]
@@ -32,6 +34,9 @@ def http_answer(status: int = 200, body: bytes = b"{}", **headers: str) -> bytes
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
+EMPTY = http_answer()
+
+
 def _read_request(stream: socket.socket, recorder: Recorder, buffer: bytearray) -> bytes | None:
     def more() -> bool:
         try:
@@ -47,7 +52,8 @@ def _read_request(stream: socket.socket, recorder: Recorder, buffer: bytearray) 
             return None
     head, _, _ = bytes(buffer).partition(b"\r\n\r\n")
     fields = {
-        line.partition(b":")[0].strip().lower(): line.partition(b":")[2].strip() for line in head.split(b"\r\n")[1:]
+        line.partition(b":")[0].strip().lower(): line.partition(b":")[2].strip()
+        for line in head.split(b"\r\n")[1:]
     }
     start = len(head) + 4
     if fields.get(b"transfer-encoding") == b"chunked":
@@ -66,7 +72,7 @@ def _read_request(stream: socket.socket, recorder: Recorder, buffer: bytearray) 
 
 
 @contextmanager
-def recorder(answer: bytes | Callable[[bytes], bytes] = http_answer()) -> Iterator[Recorder]:
+def recorder(answer: bytes | Callable[[bytes], bytes] = EMPTY) -> Iterator[Recorder]:
     """A running recorder on the loopback."""
     listener = socket.create_server(("127.0.0.1", 0))
     state = Recorder(listener.getsockname()[1], answer)

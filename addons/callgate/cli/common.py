@@ -68,7 +68,9 @@ def admin_request(config: Settings, method: str, path: str, body: dict[str, Any]
     return answer
 
 
-def admin_answer(config: Settings, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
+def admin_answer(
+    config: Settings, method: str, path: str, body: dict[str, Any] | None = None
+) -> tuple[int, Any]:
     """As `admin_request`, but the HTTP status and the JSON whatever they say."""
     connection = _connect(config, timeout=30)
     try:
@@ -97,5 +99,5 @@ def _connect(config: Settings, timeout: float | None) -> _UnixConnection:
     try:
         connection.connect()
     except OSError as exc:
-        fail(f"{path}: no gateway listens here ({exc.strerror}); is `callgate serve` running with this configuration?")
+        fail(f"{path}: no gateway listens here ({exc.strerror}); is `callgate serve` running?")
     return connection

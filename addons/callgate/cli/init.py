@@ -20,13 +20,26 @@ _DEFAULT = ("baseline", "destructive", "secrets", "iam-decides")
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--listen", default="127.0.0.1:8080", show_default=True, help="Where runners reach the proxy port.")
+@click.option(
+    "--listen", default="127.0.0.1:8080", show_default=True, help="Where runners reach the proxy port."
+)
 @click.option("--endpoint", help="A URL that stands in for AWS: moto, LocalStack.")
-@click.option("--rules", "chosen", help="Rule files to begin with, separated by commas.  [default: ask, or " + ",".join(_DEFAULT) + "]")
+@click.option(
+    "--rules",
+    "chosen",
+    help="Rule files to begin with, separated by commas.  [default: ask, or " + ",".join(_DEFAULT) + "]",
+)
 @click.option("--prod", multiple=True, help="An account that runs production; may be repeated.")
-@click.option("--protected", multiple=True, help="An ARN pattern whose deletion always takes a person; may be repeated.")
+@click.option(
+    "--protected", multiple=True, help="An ARN pattern whose deletion always takes a person; may be repeated."
+)
 def init(
-    folder: Path, listen: str, endpoint: str | None, chosen: str | None, prod: tuple[str, ...], protected: tuple[str, ...]
+    folder: Path,
+    listen: str,
+    endpoint: str | None,
+    chosen: str | None,
+    prod: tuple[str, ...],
+    protected: tuple[str, ...],
 ) -> None:
     """Write a first configuration, rule folder, CA and keys into FOLDER.
 
@@ -56,12 +69,18 @@ def init(
 
 
 def _choose(asks: bool, chosen: str | None) -> list[str]:
-    shipped = {path.stem: path for path in sorted(template.shipped_rules().glob("*.toml")) if ".cases" not in path.name}
+    shipped = {
+        path.stem: path
+        for path in sorted(template.shipped_rules().glob("*.toml"))
+        if ".cases" not in path.name
+    }
     shipped.pop("sets", None)
     if asks:
         out = console()
         for name, path in shipped.items():
-            out.print(f"  [bold]{name}[/]  {escape(path.read_text('utf-8').partition(chr(10))[0].lstrip('# '))}")
+            out.print(
+                f"  [bold]{name}[/]  {escape(path.read_text('utf-8').partition(chr(10))[0].lstrip('# '))}"
+            )
         chosen = click.prompt("Rules to begin with", default=",".join(_DEFAULT))
     names = [name.strip() for name in (chosen or ",".join(_DEFAULT)).split(",") if name.strip()]
     if unknown := [name for name in names if name not in shipped]:
@@ -75,7 +94,12 @@ def _ask(question: str) -> tuple[str, ...]:
 
 
 def _write(
-    folder: Path, listen: str, endpoint: str | None, names: list[str], prod: tuple[str, ...], protected: tuple[str, ...]
+    folder: Path,
+    listen: str,
+    endpoint: str | None,
+    names: list[str],
+    prod: tuple[str, ...],
+    protected: tuple[str, ...],
 ) -> None:
     rules = folder / "rules"
     rules.mkdir(parents=True, exist_ok=True)
@@ -108,7 +132,9 @@ def _with_set(text: str, name: str, values: tuple[str, ...]) -> str:
 def _tell(folder: Path, listen: str) -> None:
     out = console()
     ca = secrets.ca_certificate(StateFolder(folder / "state").ca).resolve()
-    out.print(f"[bold green]Written to {escape(str(folder))}[/]: callgate.toml, rules, and in state the CA and keys.\n")
+    out.print(
+        f"[bold green]Written to {escape(str(folder))}[/]: callgate.toml, rules; in state the CA and keys.\n"
+    )
     out.print("Run the gateway:\n")
     out.print(f"  callgate serve --config {escape(str(folder / 'callgate.toml'))}\n", soft_wrap=True)
     out.print("What a runner exports (its OIDC token is for the audience `callgate`):\n")

@@ -15,7 +15,8 @@ from callgate.cli.common import config_option
 def serve(config: Path) -> None:
     """Run the gateway until SIGTERM or Ctrl-C.
 
-    SIGHUP loads the rules again. On SIGTERM no new calls are let through, those that run may end within `drain`,
+    SIGHUP loads the rules again. On SIGTERM no new calls are let through, those that run may end within
+    `drain`,
     and the log gets its signed head.
 
     \b

@@ -1,1 +1,3 @@
-"""The mitmproxy addons: each reads the flow, calls one pure function, writes the flow. `bundle` orders them."""
+"""The mitmproxy addons: each reads the flow, calls one pure function, writes the flow. `bundle` orders
+them.
+"""

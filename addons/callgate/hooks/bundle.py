@@ -1,6 +1,7 @@
 """The one addon that is registered: it orders the hooks, guards each of them, and keeps what they share.
 
-The way of a request: next_layer -> http_connect -> requestheaders -> request -> (AWS) -> responseheaders -> response.
+The way of a request: next_layer -> http_connect -> requestheaders -> request -> (AWS) -> responseheaders ->
+response.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from mitmproxy import connection, flow, http, tcp
+from mitmproxy import connection, http, tcp
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import layer, server_hooks
 
@@ -19,7 +20,7 @@ from callgate.hooks import annotate, connect, judge, portal, record, respond, tu
 from callgate.hooks.exchange import Connection, Exchange
 from callgate.hooks.gateway import Gateway, new_call_id
 from callgate.hooks.guard import bare_answer, guarded
-from callgate.hooks.layers import ANSWERED, RELEASED, RefusedHead
+from callgate.hooks.layers import ANSWERED, CHOSEN, RELEASED, RefusedHead
 from callgate.hooks.next_layer import choose_layer, refuse_layer
 from callgate.hooks.refusals import EarlyRefusals
 
@@ -29,13 +30,12 @@ _UNDECIDED = Refusal("not-decided", "The gateway has not decided on this request
 
 
 class Bundle:
-    """All of Callgate's hooks. `show` tells mitmweb that a flow has changed."""
+    """All of Callgate's hooks."""
 
     name = "callgate"
 
-    def __init__(self, gateway: Gateway, show: Callable[[flow.Flow], Awaitable[None]]) -> None:
+    def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
-        self.show = show
         self.early = EarlyRefusals(gateway)
         self.connections: dict[str, Connection] = {}
         self.exchanges: dict[str, Exchange] = {}
@@ -46,7 +46,9 @@ class Bundle:
             choose_layer(nextlayer, self.connections.get(nextlayer.context.client.id), self.gateway.terms)
         except Exception as exc:  # noqa: BLE001 - mitmproxy's own choice must not stand
             log.error("callgate: next_layer failed: %s", type(exc).__name__)
-            refuse_layer(nextlayer, Refusal("gateway-error", "The gateway's next_layer stage failed.", status=503))
+            refuse_layer(
+                nextlayer, Refusal("gateway-error", "The gateway's next_layer stage failed.", status=503)
+            )
 
     async def refused_head(self, refused: RefusedHead) -> None:
         """A raw head, or a connection, was refused by a layer."""
@@ -135,9 +137,11 @@ class Bundle:
 
         async def work(_: asyncio.Timeout) -> None:
             respond.at_head(self.gateway, exchange, flow)
+            flow.metadata[CHOSEN] = True
 
         if refusal := await self._judging("response head", exchange, work):
-            # The body is still to come and will be put on this response, so it is taken off again in `response`.
+            # The body is still to come and will be put on this response, so it is taken off again in
+            # `response`.
             exchange.withheld = refusal
             flow.response = bare_answer(refusal, exchange.call_id)
 
@@ -181,7 +185,9 @@ class Bundle:
         annotate.scrub(flow, exchange, self.gateway.mask_key)
 
     def server_connect(self, data: server_hooks.ServerConnectionHookData) -> None:
-        """The last line: no connection is opened but for a call that was let through and whose client is there."""
+        """The last line: no connection is opened but for a call that was let through and whose client is
+        there.
+        """
         known = self.connections.get(data.client.id)
         exchange = known.exchange if known else None
         open_call = exchange is not None and exchange.forwarded and not exchange.ended
@@ -231,7 +237,10 @@ class Bundle:
 
     def _exchange(self, client: connection.Client, known: Connection) -> Exchange:
         return Exchange(
-            call_id=new_call_id(), source_ip=client.peername[0], identity=known.identity, host=known.destination.host
+            call_id=new_call_id(),
+            source_ip=client.peername[0],
+            identity=known.identity,
+            host=known.destination.host,
         )
 
     async def _refuse(self, flow: http.HTTPFlow, exchange: Exchange, refusal: Refusal) -> None:
@@ -242,9 +251,13 @@ class Bundle:
         await self._refused(exchange, refusal)
         if exchange.request is not None:
             message = self._message(exchange, refusal)
-            answer = aws.answer(exchange.request, exchange.call, refusal, call_id=exchange.call_id, message=message)
+            answer = aws.answer(
+                exchange.request, exchange.call, refusal, call_id=exchange.call_id, message=message
+            )
             flow.response = http.Response.make(
-                answer.status, answer.body, [(k.encode(), v.encode("latin-1", "replace")) for k, v in answer.headers]
+                answer.status,
+                answer.body,
+                [(k.encode(), v.encode("latin-1", "replace")) for k, v in answer.headers],
             )
         annotate.scrub(flow, exchange, self.gateway.mask_key)
 
@@ -280,7 +293,9 @@ class Bundle:
         flow.metadata[ANSWERED] = True
         for refusal in refusals:
             flow.response = portal.refused(refusal)
-            await self.early.note(refusal, source_ip=flow.client_conn.peername[0], target=flow.request.path[:100])
+            await self.early.note(
+                refusal, source_ip=flow.client_conn.peername[0], target=flow.request.path[:100]
+            )
         for name in ("authorization", "proxy-authorization"):
             flow.request.headers.pop(name, None)
         flow.request.data.content = None

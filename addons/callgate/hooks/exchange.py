@@ -33,7 +33,8 @@ class Connection:
 class Exchange:
     """The state of one call.
 
-    `judging`: a hook is at work on it. `forwarded`: its intent is in the ledger and the gate open. `withheld`: why its
+    `judging`: a hook is at work on it. `forwarded`: its intent is in the ledger and the gate open.
+    `withheld`: why its
     response does not go back. `ended`: its terminal entry is on its way to the ledger.
     """
 
@@ -64,7 +65,7 @@ class Exchange:
         return chunk
 
     def pass_back(self, chunk: bytes) -> bytes:
-        """Passes a chunk of a streamed response body on (an empty one at its end), masked where it must be."""
+        """Passes a chunk of a streamed response body on (empty at its end), masked where it must be."""
         self.received += len(chunk)
         if self.masker is not None:
             chunk = self.masker.feed(chunk) if chunk else self.masker.finish()

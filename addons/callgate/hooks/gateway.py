@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from mitmproxy import flow
 
 from callgate.approvals import Holds
 from callgate.aws import Endpoints
@@ -42,7 +44,7 @@ class Terms:
     hold_body: int = 1_000_000
     upstream: Upstream | None = None
     plaintext: bool = False
-    resume_approves: bool = False
+    resume_groups: tuple[str, ...] = ()
     ca_file: Path = Path("ca.pem")
 
 
@@ -50,7 +52,8 @@ class Terms:
 class Gateway:
     """The open rooms. `rules` gives the rule set in force; `mask_key` keys the hashes of what is not stored.
 
-    `closed` says why no call is let through at all: it starts so, and ends so.
+    `show` tells mitmweb that a flow has changed. `closed` says why no call is let through at all: it starts
+    so, and ends so.
     """
 
     authenticator: Authenticator
@@ -59,6 +62,7 @@ class Gateway:
     rules: Callable[[], RuleSet]
     health: Callable[[], dict[str, object]]
     refusals: Callable[[str], list[dict[str, object]]]
+    show: Callable[[flow.Flow], Awaitable[None]]
     endpoints: Endpoints
     mask_key: bytes = field(repr=False)
     terms: Terms
@@ -71,7 +75,9 @@ class Gateway:
             raise Refusal("gateway-closed", f"The gateway is {self.closed}.", status=503, retryable=True)
 
     async def note(self, record: Record) -> None:
-        """Append a record whose failure must not change what the client gets; a failure is an alarm in the log."""
+        """Append a record whose failure must not change what the client gets; a failure is an alarm in the
+        log.
+        """
         try:
             await self.journal.append(record)
         except StepTaken:

@@ -18,11 +18,15 @@ log = logging.getLogger(__name__)
 
 
 async def guarded(
-    stage: str, work: Callable[[asyncio.Timeout], Awaitable[None]], close: Callable[[Refusal], None], seconds: float
+    stage: str,
+    work: Callable[[asyncio.Timeout], Awaitable[None]],
+    close: Callable[[Refusal], None],
+    seconds: float,
 ) -> None:
     """Run `work`; on any failure call `close` with a refusal that names the stage.
 
-    `work` gets the timeout that bounds it, so that a stage that waits for a person can lift it. `close` must not raise.
+    `work` gets the timeout that bounds it, so that a stage that waits for a person can lift it. `close`
+    must not raise.
     """
     try:
         async with asyncio.timeout(seconds) as limit:

@@ -23,6 +23,7 @@ from callgate.decision import Decision
 from callgate.hooks import record
 from callgate.hooks.exchange import Connection, Exchange
 from callgate.hooks.gateway import Gateway
+from callgate.hooks.held import shown_as_held
 from callgate.hooks.layers import OPENED
 from callgate.identity import credential_from
 from callgate.masking import redact_parameters
@@ -45,7 +46,9 @@ def wire_request(flow: http.HTTPFlow, host: str, port: int) -> HttpRequest:
     )
 
 
-def establish(gateway: Gateway, connection: Connection, exchange: Exchange, flow: http.HTTPFlow) -> HttpRequest:
+def establish(
+    gateway: Gateway, connection: Connection, exchange: Exchange, flow: http.HTTPFlow
+) -> HttpRequest:
     """Channel and identity, for every request anew. Raises Refusal."""
     destination = connection.destination
     exchange.request = wire_request(flow, destination.host, destination.port)
@@ -96,7 +99,9 @@ async def admit(
     request: HttpRequest,
     limit: asyncio.Timeout,
 ) -> None:
-    """Judge one request, wait for people where a rule says so, commit the intent, open the gate. Raises Refusal."""
+    """Judge one request, wait for people where a rule says so, commit the intent, open the gate. Raises
+    Refusal.
+    """
     exchange.call = read(gateway, connection, request)
     if judge(gateway, exchange, exchange.call).effect == "hold":
         await _hold(gateway, exchange, flow, request, limit)
@@ -115,7 +120,9 @@ async def admit(
 
 
 def _judge_again(gateway: Gateway, connection: Connection, exchange: Exchange, flow: http.HTTPFlow) -> None:
-    """After a wait, everything anew: the token may have ended, the rules changed, an operator edited the request."""
+    """After a wait, everything anew: the token may have ended, the rules changed, an operator edited the
+    request.
+    """
     asked, ticket = exchange.call, exchange.ticket
     assert asked is not None
     assert ticket is not None
@@ -165,8 +172,9 @@ def open_gate(gateway: Gateway, connection: Connection, exchange: Exchange, flow
 def gone(flow: http.HTTPFlow) -> Callable[[], bool]:
     """Tells whether the client of a flow has left, or an operator killed it."""
     client = flow.client_conn
-    return lambda: flow.error is not None or not (
-        client.state & ConnectionState.CAN_READ and client.state & ConnectionState.CAN_WRITE
+    return lambda: (
+        flow.error is not None
+        or not (client.state & ConnectionState.CAN_READ and client.state & ConnectionState.CAN_WRITE)
     )
 
 
@@ -191,16 +199,23 @@ async def _hold(
         },
         attempt=int(retry[1]) if retry else None,
         max_attempts=int(retry[2]) if retry and retry[2] else None,
-        invocation_id=(request.values("amz-sdk-invocation-id") or [None])[0],
+        invocation_id=next(iter(request.values("amz-sdk-invocation-id")), None),
         rule_set=exchange.decision.digest,
-        large=request.body is None and call.payload is not None or len(request.body or b"") > gateway.terms.hold_body,
+        large=_streams(request) or len(request.body or b"") > gateway.terms.hold_body,
     )
     # A person takes longer than any deadline of a stage; the room of holds has its own.
     limit.reschedule(None)
     try:
-        exchange.ticket = await gateway.holds.wait(attempt, gone(flow))
+        async with shown_as_held(gateway, exchange, flow):
+            exchange.ticket = await gateway.holds.wait(attempt, gone(flow))
     finally:
         limit.reschedule(asyncio.get_running_loop().time() + gateway.terms.stage_seconds)
+
+
+def _streams(request: HttpRequest) -> bool:
+    """The head was enough to judge by, and a body is still to come."""
+    lengths = request.values("content-length")
+    return request.body is None and (bool(request.values("transfer-encoding")) or lengths not in ([], ["0"]))
 
 
 def _judge_identity_headers(connection: Connection, request: HttpRequest) -> None:
@@ -214,7 +229,9 @@ def _judge_identity_headers(connection: Connection, request: HttpRequest) -> Non
 
 
 def _tell_cloudtrail(exchange: Exchange, headers: http.Headers) -> None:
-    """Append the call id to a User-Agent that the signature does not cover, so that CloudTrail names our entry."""
+    """Append the call id to a User-Agent that the signature does not cover, so that CloudTrail names our
+    entry.
+    """
     signed = _SIGNED.search(headers.get("authorization", ""))
     if signed and "user-agent" in headers and "user-agent" not in signed[1].lower().split(";"):
         headers["user-agent"] += f" callgate/{exchange.call_id}"

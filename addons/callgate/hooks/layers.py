@@ -16,13 +16,16 @@ from mitmproxy import connection, http
 from mitmproxy.net.http.http1 import assemble_response
 from mitmproxy.proxy import commands, context, events, layer
 from mitmproxy.proxy.layers import http as http_layers
+from mitmproxy.proxy.layers.http._events import HttpEvent
 from mitmproxy.proxy.layers.http._http1 import Http1Server
 
 from callgate.call import Refusal
 from callgate.channel import HeadLimits, judge_head
 
-# In a flow's metadata: a hook has opened the gate to AWS, or put our own answer on; and let AWS's answer back.
-OPENED, ANSWERED, RELEASED = "callgate_opened", "callgate_answered", "callgate_released"
+# What hooks say in a flow's metadata: the gate to AWS is open, or our own answer is on; it is chosen how
+# AWS's answer goes back, and it may.
+OPENED, ANSWERED = "callgate_opened", "callgate_answered"
+CHOSEN, RELEASED = "callgate_chosen", "callgate_released"
 _DISCARD_BYTES = 4 * 1024 * 1024
 _DISCARD_SECONDS = 5.0
 log = logging.getLogger(__name__)
@@ -120,13 +123,17 @@ class StrictHttp1Server(Http1Server):
         answer = http.Response.make(
             refusal.status,
             f"{refusal.code}: {refusal.detail}\n",
-            {"Content-Type": "text/plain; charset=utf-8", "Connection": "close", "X-Callgate-Reason": refusal.code},
+            {
+                "Content-Type": "text/plain; charset=utf-8",
+                "Connection": "close",
+                "X-Callgate-Reason": refusal.code,
+            },
         )
         yield commands.SendData(self.conn, assemble_response(answer))
         yield commands.CloseConnection(self.conn)
         self.state = self.done
 
-    def send(self, event: http_layers.HttpEvent) -> layer.CommandGenerator[None]:
+    def send(self, event: HttpEvent) -> layer.CommandGenerator[None]:
         if isinstance(event, http_layers.ResponseProtocolError):
             # mitmproxy's text names addresses and system errors, which tell a client what can be reached.
             event = http_layers.ResponseProtocolError(
@@ -157,7 +164,9 @@ class Stream(http_layers.HttpStream):
                 self._close_unless_said(command)
 
     def _close_unless_said(self, hook: commands.StartHook) -> None:
-        """mitmproxy goes on after a hook whatever became of it; what was not let through explicitly stays here."""
+        """mitmproxy goes on after a hook whatever became of it; what was not let through explicitly stays
+        here.
+        """
         flow = self.flow
         if isinstance(hook, http_layers.HttpRequestHeadersHook | http_layers.HttpRequestHook):
             if OPENED not in flow.metadata and ANSWERED not in flow.metadata:
@@ -166,7 +175,9 @@ class Stream(http_layers.HttpStream):
         elif isinstance(hook, http_layers.HttpResponseHeadersHook):
             if flow.response and flow.response.stream and OPENED not in flow.metadata:
                 flow.response.stream = False
-        elif isinstance(hook, http_layers.HttpResponseHook) and not flow.metadata.keys() & {RELEASED, ANSWERED}:
+        elif isinstance(hook, http_layers.HttpResponseHook) and not (
+            ANSWERED in flow.metadata or {CHOSEN, RELEASED} <= flow.metadata.keys()
+        ):
             if flow.response and flow.response.stream:
                 flow.kill()
             flow.response = _closed(502)
@@ -193,7 +204,8 @@ class Stream(http_layers.HttpStream):
         self.request_body_buf.clear()
         self.client_state = self.state_discard
         self.server_state = self.state_errored
-        # Closing at once would reset the connection under a client that still sends, and it would lose the answer.
+        # Closing at once would reset the connection under a client that still sends, and it would lose the
+        # answer.
         yield commands.RequestWakeup(_DISCARD_SECONDS)
 
     def state_discard(self, event: events.Event) -> layer.CommandGenerator[None]:
@@ -221,7 +233,10 @@ class Stream(http_layers.HttpStream):
             self.response_body_buf.clear()
             yield ResponseTooLargeHook(self.flow)
             yield http_layers.SendHttp(
-                http_layers.RequestProtocolError(self.stream_id, "response too large"), self.context.server
+                http_layers.RequestProtocolError(
+                    self.stream_id, "response too large", http_layers.ErrorCode.KILL
+                ),
+                self.context.server,
             )
             yield from self.send_response()
             self.server_state = self.state_errored

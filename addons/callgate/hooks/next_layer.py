@@ -21,7 +21,9 @@ _HELLO_BYTES = 64 * 1024
 
 
 def choose_layer(nextlayer: layer.NextLayer, known: Connection | None, terms: Terms) -> None:
-    """Replace mitmproxy's choice, made by the address and the look of the bytes, by ours, made by what CONNECT proved."""
+    """Replace mitmproxy's choice, made by the address and the look of the bytes, by ours, made by what
+    CONNECT proved.
+    """
     forget(nextlayer)
     data = nextlayer.data_client()
     if not data:
@@ -39,14 +41,18 @@ def refuse_layer(nextlayer: layer.NextLayer, refusal: Refusal) -> None:
 
 
 def forget(nextlayer: layer.NextLayer) -> None:
-    """Take a chosen layer, and what it stacked upon itself, off the context (a layer puts itself there when made)."""
+    """Take a chosen layer, and what it stacked upon itself, off the context (a layer puts itself there when
+    made).
+    """
     layers = nextlayer.context.layers
     if nextlayer.layer in layers:
         del layers[layers.index(nextlayer.layer) :]
     nextlayer.layer = None
 
 
-def _choose(context: context.Context, data: bytes, known: Connection | None, terms: Terms) -> layer.Layer | None:
+def _choose(
+    context: context.Context, data: bytes, known: Connection | None, terms: Terms
+) -> layer.Layer | None:
     tls = starts_like_tls_record(data)
     inside = [each for each in context.layers if isinstance(each, ClientTLSLayer)]
     tunnelled = any(isinstance(each, Http) for each in context.layers)
@@ -56,7 +62,9 @@ def _choose(context: context.Context, data: bytes, known: Connection | None, ter
         if tls:
             raise Refusal("nested-tls", "TLS inside TLS is not read.")
         if not inside and not terms.plaintext and not _is_loopback(context):
-            raise Refusal("plaintext-refused", "This proxy port speaks TLS only; use https:// in HTTPS_PROXY.")
+            raise Refusal(
+                "plaintext-refused", "This proxy port speaks TLS only; use https:// in HTTPS_PROXY."
+            )
         return Http(context, HTTPMode.regular, terms.bounds)
     if known is None:
         raise Refusal("not-connected", "There is no tunnel that was let through.")
@@ -91,7 +99,9 @@ def _tunnel(context: context.Context, data: bytes, known: Connection) -> layer.L
 
 
 def _outer_tls(context: context.Context) -> int:
-    """How many TLS layers lie under the proxy's own HTTP layer (1 where the runner speaks TLS to the proxy port)."""
+    """How many TLS layers lie under the proxy's own HTTP layer (1 where the runner speaks TLS to the proxy
+    port).
+    """
     count = 0
     for each in context.layers:
         if isinstance(each, Http):

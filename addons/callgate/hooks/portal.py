@@ -1,4 +1,6 @@
-"""What the proxy port answers itself, at origin-form targets under `/callgate/`: sessions, the CA, own refusals."""
+"""What the proxy port answers itself, at origin-form targets under `/callgate/`: sessions, the CA, own
+refusals.
+"""
 
 from __future__ import annotations
 
@@ -74,11 +76,15 @@ def _form(flow: http.HTTPFlow) -> dict[str, str]:
             raise ValueError
         return dict(pairs)
     except (ValueError, RecursionError):
-        raise Refusal("invalid_request", "The body is neither a form nor a JSON object of strings.", status=400) from None
+        raise Refusal(
+            "invalid_request", "The body is neither a form nor a JSON object of strings.", status=400
+        ) from None
 
 
 def _bearer(flow: http.HTTPFlow) -> str:
     values = flow.request.headers.get_all("authorization")
     if len(values) != 1 or not values[0].startswith("Bearer "):
-        raise Refusal("invalid_token", "One Authorization: Bearer header with the session handle is needed.", status=401)
+        raise Refusal(
+            "invalid_token", "One Authorization: Bearer header with the session handle is needed.", status=401
+        )
     return values[0].removeprefix("Bearer ")

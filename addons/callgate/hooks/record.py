@@ -1,7 +1,9 @@
 """What the ledger keeps of a call, with CloudTrail's names. Pure: everything comes in, plain JSON goes out.
 
-A call's entries stay small: members that have no value or their usual one (auth sigv4, mode enforce, a resource that
-is determined, nothing masked) are left out, and what a session says of its calls stands in the session's entry.
+A call's entries stay small: members that have no value or their usual one (auth sigv4, mode enforce, a
+resource that
+is determined, nothing masked) are left out, and what a session says of its calls stands in the session's
+entry.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from callgate.masking import redact_parameters
 _TEXT = 1024
 _DIGEST = len("sha256:") + 16
 _CLIENT = frozenset({"command", "executionEnvironment", "appId", "attempt"})
-_CODE = re.compile(rb'<Code>([\w.:-]{1,128})</Code>|"(?:__type|code|Code)"\s*:\s*"(?:[^"]{0,200}#)?([\w.:-]{1,128})')
+_CODE = re.compile(
+    rb'<Code>([\w.:-]{1,128})</Code>|"(?:__type|code|Code)"\s*:\s*"(?:[^"]{0,200}#)?([\w.:-]{1,128})'
+)
 
 
 def intent(exchange: Exchange, *, mask_key: bytes) -> Record:
@@ -117,7 +121,8 @@ def _what(exchange: Exchange, mask_key: bytes) -> dict[str, Any]:
                 call, key=mask_key, masks=exchange.decision.masks if exchange.decision else ()
             ),
             "resources": [
-                {"action": need.action, "ARN": need.resource} | ({} if need.determined else {"determined": False})
+                {"action": need.action, "ARN": need.resource}
+                | ({} if need.determined else {"determined": False})
                 for need in call.needs
             ],
         }
@@ -127,7 +132,9 @@ def _what(exchange: Exchange, mask_key: bytes) -> dict[str, Any]:
 
 
 def _decision(decision: Decision) -> dict[str, Any]:
-    """The decision, without what goes without saying. The digest's beginning leads to the entry `rules.loaded`."""
+    """The decision, without what goes without saying. The digest's beginning leads to the entry
+    `rules.loaded`.
+    """
     said = dict(decision.summary())
     said["ruleSet"] = decision.digest[:_DIGEST]
     if decision.mode == "enforce":
@@ -138,14 +145,16 @@ def _decision(decision: Decision) -> dict[str, Any]:
 
 
 def _event_source(call: Call) -> str:
-    """CloudTrail's `eventSource`: the signing name under amazonaws.com; the host where the call is not AWS's."""
+    """CloudTrail's `eventSource`: the signing name under amazonaws.com; the host where the call is not
+    AWS's.
+    """
     if call.protocol == "http":
         return call.service
     return f"{signing_name(call.service)}.amazonaws.com"
 
 
 def _client(request: HttpRequest | None) -> dict[str, Any] | None:
-    """What the client says of itself beyond its SDK, which `userAgent` shows: the CLI's command, a retry, …"""
+    """What the client says of itself beyond its SDK, which `userAgent` shows (the CLI's command, a retry)."""
     said = unverified_client(request) if request else {}
     if said.get("attempt") == 1:
         del said["attempt"]

@@ -12,13 +12,15 @@ from callgate.call import HttpResponse, Refusal
 from callgate.hooks import record
 from callgate.hooks.exchange import Exchange
 from callgate.hooks.gateway import Gateway
-from callgate.masking import mask_response, stream_masker
+from callgate.masking import MaskedResponse, mask_json, mask_response, stream_masker
 
 # Masking more than this many bytes takes long enough to be noticed by others on the event loop.
 _OFF_LOOP = 256 * 1024
 _THROTTLED = frozenset(
-    ("Throttling ThrottlingException ThrottledException RequestThrottled RequestThrottledException SlowDown"
-     " TooManyRequestsException RequestLimitExceeded ProvisionedThroughputExceededException").split()
+    (
+        "Throttling ThrottlingException ThrottledException RequestThrottled RequestThrottledException"
+        " SlowDown TooManyRequestsException RequestLimitExceeded ProvisionedThroughputExceededException"
+    ).split()
 )
 
 
@@ -44,7 +46,7 @@ def at_head(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> None:
 
 
 async def at_body(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> None:
-    """The response is whole, or has been streamed: mask it where it was not, and record how the call ended."""
+    """The response is whole or has been streamed: mask it where it was not, and record the outcome."""
     response = flow.response
     assert response is not None
     assert exchange.call is not None
@@ -62,14 +64,20 @@ async def at_body(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> 
     code = record.error_code(response.status_code, response.headers, exchange.head)
     await _settle(gateway, exchange, executed=not (response.status_code == 429 or code in _THROTTLED))
     end(
-        gateway, exchange, "completed",
-        statusCode=response.status_code, requestID=request_id, errorCode=code,
+        gateway,
+        exchange,
+        "completed",
+        statusCode=response.status_code,
+        requestID=request_id,
+        errorCode=code,
         responseSha256=exchange.digest.hexdigest(),
     )
 
 
 async def at_error(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> None:
-    """A forwarded call that broke: its connection could not be made, or either side went away in the middle."""
+    """A forwarded call that broke: its connection could not be made, or either side went away in the
+    middle.
+    """
     server = flow.server_conn
     connected = server.timestamp_tcp_setup is not None and (not server.tls or server.tls_established)
     await _settle(gateway, exchange, executed=None if connected else False)
@@ -95,7 +103,9 @@ def end(gateway: Gateway, exchange: Exchange, result: str, **more: Any) -> None:
 def too_large(gateway: Gateway) -> Refusal:
     """The refusal of a response that has to be masked and is over the bound."""
     bound = gateway.terms.mask_limit
-    return Refusal("mask-too-large", f"The response must be masked and is larger than {bound} bytes.", status=502)
+    return Refusal(
+        "mask-too-large", f"The response must be masked and is larger than {bound} bytes.", status=502
+    )
 
 
 async def _mask(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> None:
@@ -109,15 +119,26 @@ async def _mask(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> No
         response.raw_content or b"",
     )
 
-    def work() -> Any:
+    def work() -> MaskedResponse:
+        if call.protocol == "http":
+            body, masked = mask_json(decision.masks, whole.body, key=gateway.mask_key)
+            length = ("Content-Length", str(len(body)))
+            headers = (*(field for field in whole.headers if field[0].lower() != "content-length"), length)
+            return MaskedResponse(HttpResponse(whole.status, headers, body), masked)
         return mask_response(
-            decision.masks, call, whole,
-            method=flow.request.method, key=gateway.mask_key, limit=gateway.terms.mask_limit,
+            decision.masks,
+            call,
+            whole,
+            method=flow.request.method,
+            key=gateway.mask_key,
+            limit=gateway.terms.mask_limit,
         )
 
     result = await asyncio.to_thread(work) if len(whole.body) > _OFF_LOOP else work()
     exchange.masked = result.masked
-    response.headers = http.Headers([(k.encode("latin-1"), v.encode("latin-1")) for k, v in result.response.headers])
+    response.headers = http.Headers(
+        [(k.encode("latin-1"), v.encode("latin-1")) for k, v in result.response.headers]
+    )
     response.raw_content = result.response.body
 
 

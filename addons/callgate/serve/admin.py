@@ -1,6 +1,8 @@
-"""The listener of operators and approvers: a Unix socket (0600) in the state folder, and TCP with TLS where configured.
+"""The listener of operators and approvers: a Unix socket (0600) in the state folder, and TCP with TLS where
+configured.
 
-It is a server of its own, which the proxy port cannot reach: destinations are public host names on port 443 only.
+It is a server of its own, which the proxy port cannot reach: destinations are public host names on port 443
+only.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ class AdminServer:
 
     async def start(self) -> None:
         """Open the listeners. Raises ConfigError or OSError."""
-        application = web.Application([(r"/v1/events", _Events, {"rooms": self._rooms}), (r"/.*", _Api, {"rooms": self._rooms})])
+        application = web.Application(
+            [(r"/v1/events", _Events, {"rooms": self._rooms}), (r"/.*", _Api, {"rooms": self._rooms})]
+        )
         local = httpserver.HTTPServer(application, max_body_size=_BODY)
         local.add_socket(netutil.bind_unix_socket(str(self._rooms.state.admin_socket), mode=0o600))
         self._servers.append(local)
@@ -96,7 +100,9 @@ class _Handler(web.RequestHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         # A traceback could quote what it choked on.
-        self.send_json(status_code, {"error": "internal", "message": "The request failed; the gateway's log says where."})
+        self.send_json(
+            status_code, {"error": "internal", "message": "The request failed; the gateway's log says where."}
+        )
 
 
 class _Api(_Handler):

@@ -41,7 +41,9 @@ class ProxySettings(_Section):
 
 
 class AdminSettings(_Section):
-    """The listener of operators and approvers, beside the Unix socket in the state folder: HOST:PORT with TLS."""
+    """The listener of operators and approvers, beside the Unix socket in the state folder: HOST:PORT with
+    TLS.
+    """
 
     listen: str | None = None
     certificate: Path | None = None
@@ -49,8 +51,10 @@ class AdminSettings(_Section):
 
 
 class AwsSettings(_Section):
-    """`endpoint`: a URL that stands in for all of AWS. `hosts`: hosts that runners address and that stand in for AWS
-    (`HOST[:PORT][/PATH][=SERVICE]`). `private_ranges`: CIDRs in which AWS's own names may resolve (VPC endpoints)."""
+    """`endpoint`: a URL that stands in for all of AWS. `hosts`: hosts that runners address and that stand
+    in for AWS
+    (`HOST[:PORT][/PATH][=SERVICE]`). `private_ranges`: CIDRs in which AWS's own names may resolve (VPC
+    endpoints)."""
 
     endpoint: str | None = None
     hosts: tuple[str, ...] = ()
@@ -61,11 +65,11 @@ class AwsSettings(_Section):
 class LimitSettings(_Section):
     """Bounds on what comes from runners and from AWS; sizes in bytes."""
 
-    head_size: int = Field(65_536, ge=1024)
-    head_fields: int = Field(200, ge=10)
-    request_body: int = Field(16 * 1024 * 1024, ge=1024)
-    masked_response: int = Field(4_000_000, ge=1024)
-    hold_body: int = Field(1_000_000, ge=0)
+    head_size: int = Field(default=65_536, ge=1024)
+    head_fields: int = Field(default=200, ge=10)
+    request_body: int = Field(default=16 * 1024 * 1024, ge=1024)
+    masked_response: int = Field(default=4_000_000, ge=1024)
+    hold_body: int = Field(default=1_000_000, ge=0)
     stage: Duration = 10.0
 
 
@@ -74,7 +78,7 @@ class LedgerSettings(_Section):
 
     origin: str = "callgate.local/log"
     checkpoint_every: Duration = 60.0
-    checkpoint_entries: int = Field(1000, ge=1)
+    checkpoint_entries: int = Field(default=1000, ge=1)
 
 
 class Settings(_Section):
@@ -148,7 +152,9 @@ def _override(raw: dict[str, Any], keys: list[str], text: str, name: str) -> Non
 
 
 # Keys of the file that hold paths, wherever they stand.
-_PATH_KEYS = frozenset({"state", "rules", "certificate", "key", "ca", "keys_file", "bearer_file", "key_file", "url_file"})
+_PATH_KEYS = frozenset(
+    {"state", "rules", "certificate", "key", "ca", "keys_file", "bearer_file", "key_file", "url_file"}
+)
 
 
 def _anchored(value: Any, folder: Path, key: str = "") -> Any:

@@ -13,7 +13,9 @@ from callgate.call import HttpRequest, Refusal
 
 
 def flow_requests(data: bytes) -> Iterator[HttpRequest | Refusal]:
-    """The requests of all HTTP flows in `data`, in order; a Refusal (`bad-input`) where the file breaks off."""
+    """The requests of all HTTP flows in `data`, in order; a Refusal (`bad-input`) where the file breaks
+    off.
+    """
     try:
         for flow in FlowReader(io.BytesIO(data)).stream():
             if isinstance(flow, HTTPFlow):

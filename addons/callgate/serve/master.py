@@ -37,7 +37,8 @@ async def serve(config: Path) -> None:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
-    # What mitmproxy says of each connection is for its own console; errors and the gateway's own lines are for ours.
+    # What mitmproxy says of each connection is for its own console; errors and the gateway's own lines are
+    # for ours.
     logging.getLogger("mitmproxy").setLevel(logging.ERROR)
     master = LeanMaster(Options())
     register(master, config)

@@ -1,4 +1,6 @@
-"""mitmproxy's options: those that the gateway sets, and those that open it and are refused, at start and live."""
+"""mitmproxy's options: those that the gateway sets, and those that open it and are refused, at start and
+live.
+"""
 
 from __future__ import annotations
 
@@ -32,19 +34,24 @@ _FORCED: Mapping[str, Any] = {
 # What lets bytes past the hooks, changes what they judged, or writes bodies and credentials somewhere.
 _EMPTY = (
     "allow_hosts ignore_hosts tcp_hosts udp_hosts modify_body modify_headers map_local map_remote block_list"
-    " client_replay server_replay stickyauth stickycookie save_stream_file hardump intercept proxyauth upstream_auth"
-    " rfile connect_addr client_certs anticache anticomp proxy_debug keep_host_header request_client_cert"
+    " client_replay server_replay stickyauth stickycookie save_stream_file hardump intercept proxyauth"
+    " upstream_auth rfile connect_addr client_certs anticache anticomp proxy_debug keep_host_header request_client_cert"
     " add_upstream_certs_to_client_chain"
 ).split()
 _OLD_TLS = frozenset(("UNBOUNDED", "SSL3", "TLS1", "TLS1_1"))
 _NO_FLOW_HOOKS = frozenset(("load", "configure", "running", "done", "update"))
 
 
-def unsafe_option(options: Options) -> str | None:
-    """One line on the first option that would open the gateway, or None."""
+def unsafe_option(options: Options, *, live: bool) -> str | None:
+    """One line on the first option that would open the gateway, or None.
+
+    Before the gateway has set its own (`live` false), mitmproxy's defaults count as not yet set.
+    """
     for name, value in _FORCED.items():
-        if name in options and getattr(options, name) != value and options._options[name].has_changed():
-            return f"option {name}: Callgate needs {value!r}; {getattr(options, name)!r} would let requests past it"
+        if name in options and getattr(options, name) != value and (live or options.has_changed(name)):
+            return (
+                f"option {name}: Callgate needs {value!r}; {getattr(options, name)!r} lets requests past it"
+            )
     for name in _EMPTY:
         if name in options and getattr(options, name):
             return f"option {name}: must not be set; it would let requests past Callgate, or bodies out of it"
@@ -63,7 +70,9 @@ def foreign_addon(addons: AddonManager) -> str | None:
     for addon in traverse(addons.chain):
         module = type(addon).__module__
         if isinstance(addon, Script):
-            touched = [name for name in hooks.all_hooks if name not in _NO_FLOW_HOOKS and hasattr(addon.ns, name)]
+            touched = [
+                name for name in hooks.all_hooks if name not in _NO_FLOW_HOOKS and hasattr(addon.ns, name)
+            ]
             if touched:
                 return f"script {addon.fullpath}: has the hook {touched[0]}, and would see or change flows"
         elif not module.startswith(("mitmproxy.", "callgate.")) and any(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from mitmproxy import flow
 
 from callgate import __version__
 from callgate.approvals import Door, Holds, Webhooks
@@ -120,8 +122,10 @@ class Rooms:
         return [{**row, "resources": json.loads(row["resources"] or "[]")} for row in rows]
 
 
-def open_rooms(settings: Settings) -> Rooms:
-    """Open everything that can be opened without waiting. Raises ConfigError with one line."""
+def open_rooms(settings: Settings, show: Callable[[flow.Flow], Awaitable[None]]) -> Rooms:
+    """Open everything that can be opened without waiting; `show` is the hooks'. Raises ConfigError with one
+    line.
+    """
     state = StateFolder(settings.state)
     if not state.path.is_dir():
         raise ConfigError(f"{state.path}: there is no such state folder; `callgate init DIR` makes one")
@@ -153,6 +157,7 @@ def open_rooms(settings: Settings) -> Rooms:
         rules=rules,
         health=lambda: rooms.health(),
         refusals=lambda session: rooms.refusals(session),
+        show=show,
         endpoints=endpoints,
         mask_key=mask_key,
         terms=Terms(
@@ -168,6 +173,7 @@ def open_rooms(settings: Settings) -> Rooms:
             hold_body=limits.hold_body,
             upstream=upstream,
             plaintext=settings.proxy.plaintext,
+            resume_groups=settings.approvals.resume_groups,
             ca_file=secrets.ca_certificate(state.ca),
         ),
     )

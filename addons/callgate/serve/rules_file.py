@@ -1,4 +1,6 @@
-"""The rule set in force: loaded at start, again on change and on SIGHUP; a broken edit leaves the last good one."""
+"""The rule set in force: loaded at start, again on change and on SIGHUP; a broken edit leaves the last good
+one.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ class RulesInForce:
         except RuleError as exc:
             self.error = str(exc)
             log.error("callgate: rules not loaded, the last good set stays in force: %s", exc)
-            await self._record(journal, Record("rules.rejected", {"error": str(exc), "digest": self._rules.digest}))
+            await self._record(
+                journal, Record("rules.rejected", {"error": str(exc), "digest": self._rules.digest})
+            )
         else:
             self.error = None
             log.info("callgate: rules loaded: %s", self._rules.digest)
@@ -63,7 +67,9 @@ class RulesInForce:
 
     def _loaded(self) -> Record:
         files = sorted(str(path) for path in self._paths)
-        return Record("rules.loaded", {"digest": self._rules.digest, "files": files, "rules": len(self._rules)})
+        return Record(
+            "rules.loaded", {"digest": self._rules.digest, "files": files, "rules": len(self._rules)}
+        )
 
     async def _record(self, journal: Journal, record: Record) -> None:
         try:

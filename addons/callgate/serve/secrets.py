@@ -38,7 +38,9 @@ def make_ca(folder: Path) -> None:
     """Make the certificate authority that signs for AWS's hosts towards runners, unless it is there."""
     if not ca_key(folder).exists():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        certs.CertStore.create_store(folder, CONF_BASENAME, _CA_KEY_BITS, organization="Callgate", cn="Callgate CA")
+        certs.CertStore.create_store(
+            folder, CONF_BASENAME, _CA_KEY_BITS, organization="Callgate", cn="Callgate CA"
+        )
         for file in folder.iterdir():
             file.chmod(0o600)
     ca_certificate(folder).chmod(0o644)

@@ -30,13 +30,11 @@ class Service(Bundle):
     """The bundle with its lifecycle."""
 
     def __init__(self, master: Master, rooms: Rooms) -> None:
-        async def show(flow: object) -> None:
-            await master.addons.trigger_event(UpdateHook([flow]))  # type: ignore[list-item]
-
-        super().__init__(rooms.gateway, show)
+        super().__init__(rooms.gateway)
         self.master = master
         self.rooms = rooms
         self.admin = AdminServer(rooms)
+        rooms.authenticator.on_revoked(self.cut)
         self.started = False
         self.watching: asyncio.Task[None] | None = None
 
@@ -44,7 +42,8 @@ class Service(Bundle):
         """Refuses, and so takes back, any change of an option that would open the gateway."""
         if "callgate_config" in updated and self.started:
             raise exceptions.OptionsError("callgate_config cannot change while the gateway runs")
-        if problem := options.unsafe_option(self.master.options) or options.foreign_addon(self.master.addons):
+        problem = options.unsafe_option(self.master.options, live=True)
+        if problem := problem or options.foreign_addon(self.master.addons):
             raise exceptions.OptionsError(f"callgate: {problem}")
 
     async def running(self) -> None:
@@ -83,6 +82,17 @@ class Service(Bundle):
         await self.rooms.close()
         self.rooms.state.running.unlink(missing_ok=True)
 
+    def cut(self, session: str) -> None:
+        """Close every connection of a session; what it holds is not released."""
+        handlers = self.master.addons.get("proxyserver").connections
+        for client_id, known in list(self.connections.items()):
+            handler = handlers.get(client_id)
+            if known.identity.session != session or handler is None:
+                continue
+            io = handler.transports.get(handler.client)
+            if io is not None and io.handler is not None:
+                io.handler.cancel("session revoked")
+
     async def _listen(self) -> None:
         """Open the proxy port, where mitmproxy read its options before a script could set them."""
         proxyserver = self.master.addons.get("proxyserver")
@@ -101,7 +111,9 @@ class Service(Bundle):
 
 
 def register(master: Master, config: Path | None = None) -> None:
-    """Put the gateway into `master`, once. A configuration that cannot be used ends the process with status 2."""
+    """Put the gateway into `master`, once. A configuration that cannot be used ends the process with status
+    2.
+    """
     if master.addons.get(Service.name):
         return
     if "callgate_config" not in master.options:
@@ -109,9 +121,9 @@ def register(master: Master, config: Path | None = None) -> None:
         master.options.process_deferred()
     try:
         settings = load_settings(config or Path(master.options.callgate_config))
-        if problem := options.unsafe_option(master.options):
+        if problem := options.unsafe_option(master.options, live=False):
             raise ConfigError(problem)
-        rooms = open_rooms(settings)
+        rooms = open_rooms(settings, lambda flow: master.addons.trigger_event(UpdateHook([flow])))
     except ConfigError as exc:
         fail(exc)
     trusted = {"ssl_verify_upstream_trusted_ca": str(settings.aws.ca)} if settings.aws.ca else {}

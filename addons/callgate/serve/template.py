@@ -34,7 +34,8 @@ listen = "{listen}"
 name = "github"
 profile = "github"
 audience = "callgate"
-# require = {{ repository_owner_id = ["1234567"] }}   # without it any GitHub repository may get an identity here
+# require = {{ repository_owner_id = ["1234567"] }}   # without it any GitHub repository may get an identity
+# here
 
 [[identity.issuer]]
 name = "gitlab"
@@ -64,5 +65,9 @@ def shipped_rules() -> Path:
 def config_text(*, listen: str, endpoint: str | None) -> str:
     """callgate.toml's text."""
     line = f'endpoint = "{endpoint}"  # stands in for all of AWS\n' if endpoint else ""
-    hint = "" if endpoint else '# endpoint = "http://127.0.0.1:5000"  # stands in for all of AWS: moto, LocalStack\n'
+    hint = (
+        ""
+        if endpoint
+        else '# endpoint = "http://127.0.0.1:5000"  # stands in for all of AWS: moto, LocalStack\n'
+    )
     return CONFIG.format(listen=listen, endpoint=line + hint)
