@@ -20,6 +20,7 @@ READING = re.compile(
 ROLE = re.compile(r"role|credentials(arn)?$|permissionarn$|callerarn$|instanceprofile", re.I)
 NOT_HANDED = re.compile(r"crossaccount|assumable|principal|resourcerole", re.I)
 PROFILE = re.compile(r"InstanceProfile|JobFlowRole|instanceRole")
+OF_ANY_TYPE = re.compile(r"(Tag|Untag|ListTags|AddTags|RemoveTags|DeleteTags|DescribeTags)|\w+ResourcePolic")
 KEEPS_ROLES = {"iam", "sts", "organizations", "sso-admin", "sso", "accessanalyzer", "lakeformation", "kms"}
 FIXED = {"Partition", "Region", "Account"}
 SUFFIXES = (
@@ -206,6 +207,9 @@ class Planner:
             self.choice(index < required, prefix, kind, operation, have, len(kinds) == 1)
             for index, kind in enumerate(kinds)
         ]
+        arns = [path for path in any_paths(have) if not path.lower().endswith("id")]
+        if len(kinds) > 1 and arns and OF_ANY_TYPE.match(operation):
+            return [action, [[1, "${Resource}", [["Resource", [f"&{path}" for path in arns]]]]]]
         return [action, without_doubles(choices)]
 
     @staticmethod
