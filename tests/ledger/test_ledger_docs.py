@@ -1,4 +1,4 @@
-"""What the documentation says of the ledger works: every query finds something, the proof is checked without us."""
+"""What the documentation says of the ledger works: each query finds something, a proof holds without us."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ SECRET = "arn:aws:secretsmanager:eu-central-1:111111111111:secret:app/db-*"
 TRAIL = """
 CREATE TABLE cloudtrail (eventTime, eventSource, eventName, sourceIPAddress, userAgent, requestID);
 INSERT INTO cloudtrail VALUES
-  ('2027-01-31T08:00:00Z', 's3.amazonaws.com', 'GetObject', '10.0.0.1', 'B callgate/cg-000000000000000000000001', 'R1'),
+  ('2027-01-31T08:00:00Z', 's3.amazonaws.com', 'GetObject', '10.0.0.1',
+   'Boto3 callgate/cg-000000000000000000000001', 'R1'),
   ('2027-01-31T08:00:01Z', 's3.amazonaws.com', 'GetObject', '10.6.6.6', 'Boto3', 'R2'),
   ('2027-01-31T08:00:02Z', 's3.amazonaws.com', 'GetObject', '10.6.6.6', 'x callgate/cg-forged', 'R3');
 """
@@ -143,7 +144,7 @@ def test_a_proof_is_checked_by_the_page_s_program_and_a_changed_one_is_not(
     assert ours.exit_code == 1
 
 
-@pytest.mark.parametrize("name", ["verify", "prove", "check-proof", "log", "export"])
+@pytest.mark.parametrize("name", ["verify", "prove", "check-proof", "log", "export", "backup", "archive"])
 def test_every_command_on_the_ledger_is_on_the_page_and_has_an_example_in_its_help(name: str) -> None:
     assert f"callgate {name}" in PAGE
     help_text = CliRunner().invoke(main, [name, "--help"]).output

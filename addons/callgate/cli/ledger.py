@@ -15,10 +15,19 @@ from rich.json import JSON
 from rich.text import Text
 
 from callgate.cli.common import config_option, console, fail, json_option
-from callgate.cli.ledger_common import key_option, ledger_option, ledger_path, progress_bar, public_keys
+from callgate.cli.ledger_common import (
+    as_moment,
+    key_option,
+    ledger_option,
+    ledger_path,
+    progress_bar,
+    public_keys,
+)
 from callgate.cli.ledger_export import export
 from callgate.cli.ledger_log import log
 from callgate.ledger import LedgerError
+from callgate.ledger.archive import archive as move_to_archive
+from callgate.ledger.backup import back_up
 from callgate.ledger.keepers import read_checkpoint_file
 from callgate.ledger.opening import CHECKPOINT
 from callgate.ledger.proof import check_proof as checked_proof
@@ -28,7 +37,7 @@ from callgate.ledger.tree import ProofError
 from callgate.ledger.verify import Verdict
 from callgate.ledger.verify import verify as verify_log
 
-__all__ = ["check_proof", "export", "log", "prove", "verify"]
+__all__ = ["archive", "backup", "check_proof", "export", "log", "prove", "verify"]
 
 
 @click.command()
@@ -160,4 +169,59 @@ def check_proof(file: Path, keys: Sequence[str], as_json: bool) -> None:
             Text.assemble(("✔ ", "bold green"), (f"entry {proof.entry.seq:,}", "bold"), f" is {signed}"),
             JSON(proof.text),
         )
+    )
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@config_option
+@ledger_option
+def backup(folder: Path, config: Path, ledger: Path | None) -> None:
+    """Copy the log to FOLDER while the gateway runs.
+
+    The copy holds all that is in the log now and ends at a checkpoint, so that it verifies by itself; a
+    running gateway's next checkpoint is waited for. Private keys are left out, and named.
+
+    \b
+    callgate backup /backup/callgate-2027-01-31
+    """
+    state = ledger_path(config, ledger).parent
+    out = console()
+    spinner = console(stderr=True).status("")
+
+    def waiting(size: int) -> None:
+        spinner.update(f"Waiting for a checkpoint over {size:,} entries")
+
+    try:
+        with spinner if sys.stderr.isatty() else contextlib.nullcontext():
+            made = back_up(state, folder, waiting=waiting)
+    except LedgerError as error:
+        fail(error)
+    out.print(Text.assemble(("✔ ", "bold green"), f"{made.size:,} entries are in {folder}"))
+    if made.left_out:
+        out.print("Left out; keep these apart, or nobody can sign this log or match its hashes again:")
+        for path in made.left_out:
+            out.print(Text(f"  {path}", "yellow"))
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--before", required=True, metavar="WHEN", callback=as_moment, help="As in 365d or 2026-01-01.")
+@config_option
+@ledger_option
+def archive(file: Path, before: str, config: Path, ledger: Path | None) -> None:
+    """Move the oldest entries from the log to the new FILE, up to a checkpoint.
+
+    Both parts verify, alone and together: `callgate verify --archive FILE`. What belongs to a session, hold
+    or call that goes on stays. The gateway must not be running.
+
+    \b
+    callgate archive /archive/callgate-2026.db --before 2027-01-01
+    """
+    try:
+        moved = move_to_archive(ledger_path(config, ledger).parent, file, before)
+    except LedgerError as error:
+        fail(error)
+    console().print(
+        Text.assemble(("✔ ", "bold green"), f"entries {moved.first:,} to {moved.last:,} are in {file}")
     )

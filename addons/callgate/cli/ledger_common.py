@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from callgate.cli.common import console, fail, load_config
 from callgate.ledger import NoteError, PublicKey, read_public_keys
+from callgate.ledger.search import moment
 from callgate.ledger.store import NAME
 
 ledger_option = click.option(
@@ -27,6 +28,19 @@ key_option = click.option(
     metavar="FILE|KEY",
     help="Public key of the log: a file, or the key itself. Default: keys/ledger.pub beside the ledger.",
 )
+
+
+def as_moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """A click callback: what a person typed as a time, in RFC 3339."""
+    try:
+        return None if value is None else moment(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+_WHEN = "2h, 7d, 2027-01-31 or 2027-01-31T12:00"
+since_option = click.option("--since", callback=as_moment, metavar="WHEN", help=f"From then on: {_WHEN}.")
+until_option = click.option("--until", callback=as_moment, metavar="WHEN", help="Before then.")
 
 
 def ledger_path(config: Path, ledger: Path | None) -> Path:

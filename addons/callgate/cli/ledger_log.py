@@ -20,9 +20,9 @@ from rich.table import Table
 from rich.text import Text
 
 from callgate.cli.common import config_option, console, fail, json_option, load_config
-from callgate.cli.ledger_common import ledger_option, ledger_path
+from callgate.cli.ledger_common import ledger_option, ledger_path, since_option, until_option
 from callgate.ledger import Ledger, LedgerError, Signer
-from callgate.ledger.search import Filter, moment
+from callgate.ledger.search import Filter
 from callgate.ledger.stats import QUESTIONS, ask
 from callgate.ledger.store import open_for_reading
 
@@ -33,18 +33,6 @@ _VERDICTS = {
     "denied": ("✘", "red"),
 }
 _POLL = 0.5
-
-
-def _moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    try:
-        return None if value is None else moment(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
-_WHEN = "2h, 7d, 2027-01-31 or 2027-01-31T12:00"
-since_option = click.option("--since", callback=_moment, metavar="WHEN", help=f"From then on: {_WHEN}.")
-until_option = click.option("--until", callback=_moment, metavar="WHEN", help="Before then.")
 
 
 @contextlib.contextmanager

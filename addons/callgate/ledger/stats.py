@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# A period becomes a range of sequence numbers once, so that the questions are answered from an index alone.
+# A period becomes a range of numbers once, so that the questions are answered from an index alone.
 _RANGE = """
 SELECT coalesce((SELECT seq FROM entries WHERE time >= :since AND kind IN ('call.intent', 'call.refused')
                  ORDER BY time LIMIT 1), -1),
@@ -16,7 +16,8 @@ SELECT coalesce((SELECT seq FROM entries WHERE time >= :since AND kind IN ('call
 
 QUESTIONS: Mapping[str, str] = {
     "verdicts": """
-SELECT verdict, count(*) AS calls FROM requests WHERE seq BETWEEN :first AND :last GROUP BY 1 ORDER BY 2 DESC""",
+SELECT verdict, count(*) AS calls FROM requests WHERE seq BETWEEN :first AND :last
+GROUP BY 1 ORDER BY 2 DESC""",
     "principals": """
 SELECT principalId, count(*) AS calls, sum(verdict = 'denied') AS denied, sum(verdict = 'held') AS held,
   sum(verdict = 'approved') AS approved, count(DISTINCT operation) AS operations
