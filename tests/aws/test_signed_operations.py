@@ -81,7 +81,7 @@ def _judge(
 
 
 def differences(given: Any, got: Any, model: OperationModel, *, same_names: bool) -> list[str]:
-    """Parameters that differ, without tokens and checksums that botocore adds. Twins may spell names apart."""
+    """Parameters that differ, but for tokens and checksums that botocore adds. Twins may differ in spelling."""
     added = {*model.idempotent_members, "ChecksumAlgorithm", "ContentLength", "ContentMD5", "ChecksumMode"}
     expected = plain(given)
     found = {key: value for key, value in got.items() if key in expected or key not in added}

@@ -26,8 +26,8 @@ from .target import Pairs, read_form
 class Match:
     """An operation and all that was read on the way to it, for reading its parameters.
 
-    `candidates` are all (service, operation) that the same bytes could mean, the likeliest first. `routes` (one
-    for each candidate) and `values` are those of a REST operation; `form` are the pairs of a query protocol.
+    `candidates` are all (service, operation) that the same bytes could mean, the likeliest first. `routes`
+    (one for each candidate) and `values` are those of a REST operation, `form` the pairs of a query protocol.
     """
 
     head: Head

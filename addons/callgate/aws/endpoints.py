@@ -85,14 +85,14 @@ def _dashed_prefixes() -> frozenset[str]:
     return frozenset(row[2] for row in rows if len(row) > 2 and row[2] and row[2].endswith("-"))
 
 
-def knows_host(host: str, endpoints: Endpoints = Endpoints()) -> bool:  # noqa: B008 - it is frozen
+def knows_host(host: str, endpoints: Endpoints = Endpoints()) -> bool:
     """Whether calls to `host` (canonical) can be read: a host of AWS's, or one that stands in."""
     return endpoints.find(host, None) is not None or aws_host(host) is not None
 
 
 @lru_cache(maxsize=1024)
 def standin(entry: Endpoint, before: str, signing: str | None) -> Host:
-    """The host that `entry` is, with `before` in front of its name, for a request signed for the service `signing`."""
+    """The host that `entry` is, with `before` in front of its name, for a request signed for `signing`."""
     known = index()
     if entry.service is not None:
         named = (entry.service,) if entry.service in known.services else known.by_signing[entry.service]

@@ -16,7 +16,8 @@ from .sites import Site, site_at
 
 # Suffixes beyond those of the partitions under which AWS offers APIs or hosts of its own.
 MORE_SUFFIXES = (
-    "aws", "on.amazonwebservices.com.cn", "awsapps.com", "amazonaws-us-gov.com", "amazonaws.cn", "amazonaws-eusc.eu",
+    "aws", "on.amazonwebservices.com.cn", "awsapps.com", "amazonaws-us-gov.com", "amazonaws.cn",
+    "amazonaws-eusc.eu",
     "signin.aws.amazon.com", "c2shome.ic.gov", "sc2shome.sgov.gov", "csphome.adc-e.uk", "csphome.hci.ic.gov",
 )  # fmt: skip
 _VPCE = re.compile(r"(?:(.+)\.)?vpce-[0-9a-z]+(?:-[0-9a-z-]+)?\.(.+)\.vpce")

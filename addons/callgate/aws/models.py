@@ -34,7 +34,7 @@ def service_model(service: str) -> ServiceModel:
 
 
 def signing_name(service: str) -> str:
-    """The name that `service` signs with, which is also CloudTrail's; its own name where it is in no model."""
+    """The name that `service` signs with, which is CloudTrail's too; its own name if it is in no model."""
     known = index().services.get(service)
     return known.signing[0] if known is not None else service
 

@@ -23,7 +23,7 @@ from .xmlbody import load_xml, read_xml
 # A payload up to this many bytes stands among the parameters, a longer one as a reference.
 INLINE = 64 * 1024
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:[a-z-]+:s3[a-z-]*:[a-z0-9-]*:\d*:[\w/:.-]+")
-# Headers of S3 that mean the same on every operation; one that its operation does not have may make it another.
+# Headers of S3 that mean the same everywhere; one that its operation does not have may make it another.
 _S3_COMMON = re.compile(
     r"x-amz-(?:date|content-sha256|security-token|user-agent|decoded-content-length|trailer|region-set"
     r"|s3session-token|sdk-checksum-algorithm|checksum-.*|request-payer|expected-bucket-owner|id-2|te)"
@@ -55,9 +55,10 @@ def read_rest(match: Match, route: Route, model: OperationModel) -> Found:
 def _check_s3_headers(headers: Mapping[str, str], members: Mapping[str, Shape]) -> None:
     known = {member.serialization.get("name", "").lower() for member in members.values()}
     for key in headers:
-        if key.startswith("x-amz-") and key not in known and not _S3_COMMON.fullmatch(key):
-            if not (key.startswith("x-amz-meta-") and "x-amz-meta-" in known):
-                raise unknown(shown(key))
+        if not key.startswith("x-amz-") or key in known or _S3_COMMON.fullmatch(key):
+            continue
+        if not key.startswith("x-amz-meta-") or "x-amz-meta-" not in known:
+            raise unknown(shown(key))
 
 
 def _places(shape: Shape) -> dict[str, dict[str, tuple[str, Shape]]]:

@@ -53,7 +53,7 @@ class _Node:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What routing found: the routes (more than one: wire twins), and the values of the labels in the path."""
+    """What routing found: the routes (more than one: wire twins) and the values of the path's labels."""
 
     routes: tuple[Route, ...]
     values: tuple[str, ...]
@@ -109,7 +109,7 @@ def _insert(
     )
     route = Route(
         service, operation, tuple(labels), literals, queries, headers,
-        re.sub(r"\{[^}]*\}", "*", prefix), tuple(_LABEL.findall(prefix)[i][0] for i in range(prefix.count("{"))),
+        re.sub(r"\{[^}]*\}", "*", prefix), tuple(name for name, _ in _LABEL.findall(prefix)),
         older, conditions,
     )  # fmt: skip
     route_node.routes = [*(route_node.routes or []), route]

@@ -1,9 +1,9 @@
-"""Requests that name their operation: Smithy RPC v2 by path, AWS JSON by header, AWS query by Action and Version."""
+"""Requests that name their operation: Smithy RPC v2 by path, AWS JSON by header, AWS query by Action."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from callgate.call import Refusal
@@ -20,7 +20,7 @@ _CBOR_PATH = re.compile(r"service/([A-Za-z0-9_.]+)/operation/([A-Za-z0-9_]+)")
 
 
 class Named(NamedTuple):
-    """An operation that a request names. `form` are the parameters of a query protocol, without Action and Version."""
+    """An operation that a request names; `form` are a query's parameters without Action and Version."""
 
     protocol: str
     operation: str
@@ -112,10 +112,11 @@ def _by_action(head: Head, services: list[Service]) -> Named | None:
     version = _only(pairs, "Version", "ambiguous-version")
     if len(asks) != 1:
         raise Refusal("ambiguous-action", "Action stands more than once.")
-    speaks: Callable[[Service], bool] = lambda service: (
-        "query" in service.protocols or "ec2" in service.protocols
-    )
-    serving = [service for service in services if version in service.versions and speaks(service)]
+    serving = [
+        service
+        for service in services
+        if version in service.versions and ("query" in service.protocols or "ec2" in service.protocols)
+    ]
     if not serving:
         raise Refusal("unknown-version", "No service at this host has operations of this Version.")
     names = _pick(head, serving, operation)
@@ -137,7 +138,7 @@ def _only(pairs: Pairs, name: str, code: str) -> str:
 
 
 def _queue_path(names: tuple[str, ...], head: Head, pairs: Pairs) -> Pairs:
-    """Older SDKs post an SQS query to the queue's own path, /account/queue; a QueueUrl beside it must be the same."""
+    """Older SDKs post an SQS query to /account/queue; a QueueUrl beside it must be the same."""
     segments = head.target.segments
     if names != ("sqs",) or len(segments) != 2 or not re.fullmatch(r"\d{12}", segments[0]):
         raise Refusal("wrong-path", "Operations of the query protocol are called at the path /.")

@@ -51,7 +51,7 @@ _SIGNING = {
 
 @dataclass(frozen=True, slots=True)
 class S3Address:
-    """What the host says: `bucket` is the bucket or access point ARN that it names, None where the path does."""
+    """What the host says: `bucket` is the bucket or access point ARN in it, None where the path has one."""
 
     kind: str
     signing: str
@@ -83,7 +83,8 @@ def s3_address(stem: str, partition: str, regions: Mapping[str, str]) -> S3Addre
         elif kind == "object-lambda":
             bucket = f"arn:{partition}:s3-object-lambda:{region}:{account}:accesspoint/{said['point']}"
         elif kind == "outposts":
-            bucket = f"arn:{partition}:s3-outposts:{region}:{account}:outpost/{said['outpost']}/accesspoint/{said['point']}"
+            owner = f"arn:{partition}:s3-outposts:{region}:{account}"
+            bucket = f"{owner}:outpost/{said['outpost']}/accesspoint/{said['point']}"
         elif kind == "multi-region":
             bucket = f"arn:{partition}:s3:::accesspoint/{said['alias']}.mrap"
         return S3Address(

@@ -16,7 +16,7 @@ from .target import Target
 
 _R = r"(?P<region>[a-z]{2,4}-[a-z]+(?:-[a-z]+)?-\d)"
 _A = r"(?P<account>\d{12})"
-_DNS = r"(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)"
+_DNS = r"(?:amazonaws\.(?:com(?:\.cn)?|eu)|c2s\.ic\.gov|sc2s\.sgov\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)"
 _DUAL = r"(?:api\.aws|api\.amazonwebservices\.com\.cn)"
 _ON = r"on\.(?:aws|amazonwebservices\.com\.cn)"
 _OCI_METHODS = frozenset(("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"))

@@ -23,7 +23,7 @@ Pairs = list[tuple[str, str]]
 class Target:
     """A target taken apart. `segments` are the decoded parts of the path (`/a/b/` is `a`, `b` and an empty
     one),
-    `slashed` says that one of them has a slash in it that was encoded; `pairs` are the decoded query in wire order."""
+    `slashed` says which hold a slash that was encoded; `pairs` are the decoded query in wire order."""
 
     segments: tuple[str, ...]
     pairs: Pairs

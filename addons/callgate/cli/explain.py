@@ -25,7 +25,7 @@ from callgate.identity import Identity
     "endpoints",
     multiple=True,
     metavar="HOST[:PORT][/PATH][=SERVICE]",
-    help="A host that stands in for AWS, for one service or for the one that the signature names. Repeatable.",
+    help="A host that stands in for AWS: for one service, or for the one that is signed for. Repeatable.",
 )
 @click.option("--rules", type=click.Path(path_type=Path), help="A rule file or folder: adds the decision.")
 @click.option("--principal", help="Whom the rules shall judge, as JSON: issuer, subject and claims.")
@@ -42,7 +42,7 @@ def explain(
     \b
     callgate explain < requests.jsonl
     callgate explain --pretty session.har
-    callgate explain --rules rules --principal '{"issuer": "github", "repository": "acme/infra"}' < requests.jsonl
+    callgate explain --rules rules --principal '{"repository": "acme/infra"}' < requests.jsonl
     """
     try:
         stand_ins = aws.Endpoints.parse(endpoints)

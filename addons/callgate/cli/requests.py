@@ -1,4 +1,4 @@
-"""What `callgate explain` reads: requests as JSON lines, calls from the log, HAR files, flow files of mitmproxy."""
+"""What `callgate explain` reads: requests as JSON lines, calls from the log, HAR and flow files."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _is_har(data: bytes) -> bool:
 
 
 def _har(data: bytes) -> Iterator[Item]:
-    """HAR 1.2. A body that the browser kept as text is taken as UTF-8; lengths are those of the wire, so they go."""
+    """HAR 1.2. A body kept as text is taken as UTF-8; the length header is that of the wire, so it goes."""
     for entry in json.loads(data)["log"]["entries"]:
         try:
             request = entry["request"]
