@@ -9,6 +9,7 @@ import pytest
 from hold_world import ALICE, BOB, TERMS, World, refusal, run
 
 from callgate.approvals import Person
+from callgate.journal import StepTaken
 
 
 def test_an_approved_call_passes_once_and_the_ledger_tells_how() -> None:
@@ -222,5 +223,81 @@ def test_two_approvers_at_once_cannot_both_win() -> None:
         assert [getattr(each, "status", 200) for each in results].count(409) == 4
         await asyncio.gather(task, return_exceptions=True)
         assert sum(kind in ("hold.approved", "hold.denied") for kind in world.journal.kinds()) == 1
+
+    run(main())
+
+
+def test_a_later_attempt_of_the_same_call_takes_the_place_of_the_one_before() -> None:
+    """The SDK gave up on the first, whose connection may still look alive: nobody would read its answer."""
+
+    async def main() -> None:
+        world = World()
+        first = world.attempt(invocation_id="i", attempt=1)
+        lost = world.start(first)
+        (hold_id,) = await world.pending()
+        second = world.attempt(invocation_id="i", attempt=2)
+        task = world.start(second)
+        assert (await refusal(lost)).code == "attempt-superseded"
+        assert world.journal.kinds(first.call_id) == ["attempt.waiting", "attempt.abandoned"]
+        await world.holds.decide(hold_id, ALICE, "approve", "")
+        assert (await task).attempt is second
+        assert world.executed == ["k"]
+
+    run(main())
+
+
+def test_a_ticket_that_is_never_settled_does_not_outlive_the_deadline() -> None:
+    async def main() -> None:
+        world = World(attempt="1s")
+        waiting = asyncio.get_running_loop().create_task(world.holds.wait(world.attempt(), lambda: False))
+        (hold_id,) = await world.pending()
+        await world.holds.decide(hold_id, ALICE, "approve", "")
+        ticket = await waiting
+        await world.journal.append(ticket.used())
+        assert (await refusal(world.call(world.attempt()))).code == "hold-pending"
+        await asyncio.sleep(900)
+        assert world.holds.show(hold_id)["state"] == "used"
+        again = world.start(world.attempt())
+        (other,) = await world.pending()
+        assert other != hold_id
+        assert (await refusal(again)).code == "hold-pending"
+        await world.holds.settle(ticket, False)
+        assert world.journal.kinds(hold_id)[-2:] == ["hold.returned", "hold.lapsed"]
+        await world.holds.close()
+
+    run(main())
+
+
+def test_a_call_that_takes_its_time_across_the_deadline_keeps_the_approval_it_used() -> None:
+    async def main() -> None:
+        world = World(attempt="45s")
+        waiting = asyncio.get_running_loop().create_task(world.holds.wait(world.attempt(), lambda: False))
+        (hold_id,) = await world.pending()
+        await world.holds.decide(hold_id, ALICE, "approve", "")
+        ticket = await waiting
+        await world.journal.append(ticket.used())
+        await asyncio.sleep(1000)
+        await world.holds.settle(ticket, True)
+        assert world.journal.kinds(hold_id) == ["hold.opened", "hold.approved", "hold.used"]
+        await world.holds.close()
+
+    run(main())
+
+
+def test_an_approval_that_lapses_between_release_and_commit_lets_nothing_pass() -> None:
+    async def main() -> None:
+        world = World(attempt="2s")
+        terms = dataclasses.replace(TERMS, within=1.0)
+        attempt = world.attempt(terms=(terms,))
+        waiting = asyncio.get_running_loop().create_task(world.holds.wait(attempt, lambda: False))
+        (hold_id,) = await world.pending()
+        await world.holds.decide(hold_id, ALICE, "approve", "")
+        ticket = await waiting
+        await asyncio.sleep(1.1)
+        with pytest.raises(StepTaken):
+            await world.journal.append(ticket.used())
+        await world.holds.settle(ticket, None)
+        assert world.journal.kinds(hold_id)[-1] == "hold.lapsed"
+        await world.holds.close()
 
     run(main())

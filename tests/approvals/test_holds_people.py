@@ -10,7 +10,7 @@ import pytest
 from hold_world import ALICE, BOB, CAROL, DAVE, TERMS, World, refusal, run
 
 from callgate.approvals import Person
-from callgate.call import Refusal
+from callgate.call import Payload, Refusal
 from callgate.decision import HoldTerms
 
 TWO = dataclasses.replace(TERMS, count=2)
@@ -293,5 +293,21 @@ def test_a_principal_cannot_flood_people() -> None:
         tasks = [(await held(world, key=f"k{n}"))[1] for n in range(3)]
         assert (await refusal(world.call(world.attempt(key="one more")))).code == "hold-too-many"
         await stop(world, *tasks)
+
+    run(main())
+
+
+def test_a_grant_covers_uploads_whatever_their_bytes() -> None:
+    async def main() -> None:
+        world = World()
+        hold_id, task = await held(world, terms=(GRANTING,))
+        call = dataclasses.replace(world.attempt().call, payload=Payload(None, None))
+        assert (await refusal(world.call(world.attempt(call=call, terms=(GRANTING,), large=True)))).code == (
+            "hold-unhashed"
+        )
+        await world.holds.decide(hold_id, ALICE, "approve", "")
+        await task
+        await world.call(world.attempt(call=call, terms=(GRANTING,), large=True))
+        assert world.executed == ["k", "k"]
 
     run(main())

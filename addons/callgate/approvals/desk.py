@@ -31,10 +31,10 @@ class Desk:
             if hold.state != "pending":
                 raise Refusal("hold-decided", _answered(hold), status=409)
             _check_say(person, hold.terms)
-            if verdict == "deny":
-                await self._room.advance(slot, "deny", by=person.name, via=person.via, reason=reason)
-            else:
+            if verdict == "approve":
                 await self._endorse(slot, person, reason)
+            else:
+                await self._room.advance(slot, "deny", by=person.name, via=person.via, reason=reason)
             told = view(slot, self._room.clock())
         await self._room.reconsider(slot.requester)
         return told
@@ -67,9 +67,10 @@ class Desk:
         _check_say(person, slot.value.terms)
         async with slot.lock:
             await self._room.due(slot)
-            if slot.value.state != "approved" or slot.leaving:
-                state = "in use" if slot.leaving else slot.value.state
-                told = f"{an_id} is {state}; only an approval that no call has used can be revoked."
+            if slot.value.state != "approved":
+                told = (
+                    f"{an_id} is {slot.value.state}; only an approval that no call has used can be revoked."
+                )
                 raise Refusal("hold-decided", told, status=409)
             await self._room.advance(slot, "revoke", by=person.name, via=person.via, reason=reason)
             return view(slot, self._room.clock())
@@ -80,9 +81,8 @@ class Desk:
         self._room.grants.pop(grant.id, None)
         for slot in list(self._room.current.values()):
             async with slot.lock:
-                through = slot.hold is not None and grant.id in slot.hold.grants
-                if through and slot.value.state == "approved" and not slot.leaving:
-                    await self._room.advance(slot, "revoke", by=person.name, via=person.via, reason=reason)
+                if slot.hold and slot.hold.state == "approved" and grant.id in slot.hold.grants:
+                    await self._room.end(slot, "revoke", by=person.name, via=person.via, reason=reason)
         self._room.events.tell("grant.revoked", iso(self._room.clock()), grant=grant_json(grant))
         return {
             "id": grant.id,

@@ -41,6 +41,11 @@ class Events:
         self._subscriptions.add(subscription)
         return subscription
 
+    @property
+    def heard(self) -> bool:
+        """Somebody listens."""
+        return bool(self._subscriptions)
+
     def tell(self, event: str, time: str, **about: Mapping[str, Any]) -> None:
         """`event` is the kind of the ledger entry; `about` is `approval` or `grant`."""
         for subscription in self._subscriptions:

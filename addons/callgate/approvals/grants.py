@@ -48,7 +48,7 @@ def grants_of(hold: Hold, approvals: tuple[Approval, ...], now: float) -> list[G
             given_by=tuple(each.person for each in approvals if may_answer(each.groups, terms)),
         )
         for terms in hold.terms
-        if terms.grant and not hold.bound_to and not missing(terms, approvals)
+        if terms.grant and not missing(terms, approvals)
     ]
 
 

@@ -39,10 +39,6 @@ class Lobby:
             raise Refusal(
                 "hold-without-terms", "The rule holds the call but does not say who may approve it."
             )
-        if attempt.unhashed and attempt.large:
-            raise Refusal(
-                "hold-unhashed", "A held call with a large body needs a signed x-amz-content-sha256."
-            )
         until = asyncio.get_running_loop().time() + self._room.settings.attempt
         waiter = Waiter(attempt, gone, until)
         self._waiters.add(waiter)
@@ -200,6 +196,8 @@ class Lobby:
                 hold, record = advance(hold, "open")
                 records = [record]
                 through = room.through(hold, ())
+                if through is None and attempt.unhashed and attempt.large:
+                    raise refusals.unhashed()
                 if through is not None:
                     grants = tuple(grant.id for grant in through)
                     hold, record = advance(hold, "approve", grants=grants, **by_grants(through))

@@ -36,6 +36,12 @@ def too_large(hold: Hold) -> Refusal:
     return Refusal("hold-large", f"The body is too large to wait with. {_how_to_go_on(hold)}")
 
 
+def unhashed() -> Refusal:
+    """The body is not kept while people think, and could not be known again when it comes back."""
+    told = "A held call with a large body needs its hash in a signed x-amz-content-sha256, to be known again."
+    return Refusal("hold-unhashed", told)
+
+
 def closed(hold: Hold) -> Refusal:
     """The hold was answered, or its approval is gone, in a way that ends this attempt too."""
     why = f": {hold.reason}" if hold.reason else "."

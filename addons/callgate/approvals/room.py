@@ -86,8 +86,10 @@ class Room:
         try:
             await self.journal.append(record, *also)
         except StepTaken:
-            # The ledger gave up waiting on an earlier change that it then made: it knows better.
-            slot.hold = current(self.journal, slot.value)
+            # Either the call that was leaving has used the approval, or the ledger had given up waiting on an
+            # earlier change, and then made it.
+            leaving = slot.claim is not None and slot.claim.handed_out and slot.value.state == "approved"
+            slot.hold = slot.claim.spent() if slot.claim and leaving else current(self.journal, slot.value)
             self._changed(slot)
             raise Refusal("hold-decided", f"{hold.id} is {slot.value.state} already.", status=409) from None
         slot.hold = hold
@@ -120,14 +122,21 @@ class Room:
 
     async def due(self, slot: Slot) -> None:
         """What the clock asks for; called under the lock before anything else is done with a hold."""
-        if slot.is_open and not slot.leaving and self.clock() >= slot.value.deadline:
+        if slot.is_open and self.clock() >= slot.value.deadline:
             await self.drop(slot, "its deadline passed")
 
     async def drop(self, slot: Slot, reason: str) -> None:
-        """Close an open hold. Under the lock."""
-        await self.advance(
-            slot, "expire" if slot.value.state == "pending" else "lapse", by=None, reason=reason
-        )
+        """Close an open hold, if no call uses it at this moment. Under the lock."""
+        event = "expire" if slot.value.state == "pending" else "lapse"
+        await self.end(slot, event, by=None, reason=reason)
+
+    async def end(self, slot: Slot, event: str, **changes: Any) -> None:
+        """Let `event` close an open hold, unless a call that was leaving has used it. Raises Refusal."""
+        try:
+            await self.advance(slot, event, **changes)
+        except Refusal:
+            if slot.is_open:
+                raise
 
     def index(self, slot: Slot) -> None:
         """An open hold is what new attempts with its key join."""
@@ -157,6 +166,8 @@ class Room:
 
         The time of an opening is the hold's own: told again after a restart, it is the same event.
         """
+        if not self.events.heard:
+            return
         now = self.clock()
         time = slot.value.opened_at if kind == "hold.opened" else now
         self.events.tell(kind, iso(time), approval=view(slot, now))
@@ -172,7 +183,7 @@ class Room:
         left = slot.value.deadline - self.clock()
         if left > 0:
             self._wake_in(slot, left)
-        elif slot.is_open or slot.claim:
+        elif slot.is_open:
             self.spawn(self._expire(slot))
         elif left > -KEEP:
             self._wake_in(slot, left + KEEP)
@@ -203,9 +214,7 @@ class Room:
         self._timers.add(asyncio.get_running_loop().call_later(wait, partial(self._lapse_soon, grant)))
 
     def covering(self, hold: Hold, terms: HoldTerms) -> Grant | None:
-        """The grant that meets `terms` of `hold`, if any. A body without a hash is never covered twice."""
-        if hold.bound_to or not terms.grant:
-            return None
+        """The grant that meets `terms` of `hold`, if any."""
         return covering(self.grants.values(), hold.requester, terms, hold.rule_set, self.clock())
 
     def through(self, hold: Hold, approvals: tuple[Approval, ...]) -> list[Grant] | None:

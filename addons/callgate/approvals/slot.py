@@ -71,11 +71,6 @@ class Slot:
         """It can still let a call pass."""
         return self.hold is not None and self.hold.state in OPEN
 
-    @property
-    def leaving(self) -> bool:
-        """The claim's record may be on its way into the ledger."""
-        return self.claim is not None and self.claim.handed_out
-
     def stir(self) -> None:
         """Let every waiter look again."""
         for waiter in self.waiters:
