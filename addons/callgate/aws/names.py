@@ -146,6 +146,14 @@ def _elbv2(operation: str, parameters: Parameters, scope: Scope) -> Parameters:
     return {**parameters, "@kind": kinds.get(str(parameters.get("Type")), "app")}
 
 
+def _organizations(operation: str, parameters: Parameters, scope: Scope) -> Parameters:
+    """Ids begin with what the ARN templates have before them (`p-`, `ou-`, `h-`)."""
+    return {
+        name: re.sub(r"^(p|ou|h|r|rt|rp)-", "", value) if isinstance(value, str) else value
+        for name, value in parameters.items()
+    }
+
+
 def _wafv2(operation: str, parameters: Parameters, scope: Scope) -> Parameters:
     """The scope of a web ACL stands in its ARN."""
     scopes = {"REGIONAL": "regional", "CLOUDFRONT": "global"}
@@ -187,6 +195,7 @@ _SERVICES: Final[dict[str, Rewrite]] = {
     "kms": _kms,
     "lambda": _lambda,
     "logs": _logs,
+    "organizations": _organizations,
     "sqs": _sqs,
     "ssm": _ssm,
     "stepfunctions": _states,
