@@ -3,6 +3,7 @@
 from callgate.ledger.checkpoint import Checkpoint
 from callgate.ledger.errors import LedgerError
 from callgate.ledger.ledger import Health, Ledger
+from callgate.ledger.settings import LedgerSettings
 from callgate.ledger.signer import NoteError, PublicKey, Signer, read_public_keys
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Health",
     "Ledger",
     "LedgerError",
+    "LedgerSettings",
     "NoteError",
     "PublicKey",
     "Signer",

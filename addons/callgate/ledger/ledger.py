@@ -18,7 +18,7 @@ from callgate.ledger.checkpoint import Checkpoint
 from callgate.ledger.entries import Draft, parse_entry
 from callgate.ledger.errors import LedgerError
 from callgate.ledger.group import Append
-from callgate.ledger.keepers import write_checkpoint_file
+from callgate.ledger.keepers import Keeper, Keeping, write_checkpoint_file
 from callgate.ledger.opening import CHECKPOINT, open_log
 from callgate.ledger.signer import Signer
 from callgate.ledger.store import NAME, FolderLock, Store, Unavailable, open_for_reading
@@ -52,11 +52,11 @@ class Health:
 class Ledger:
     """An append-only, signed log in a folder. One process writes it; `open` makes sure of that."""
 
-    def __init__(self, path: Path, lock: FolderLock, writer: Writer, beside: _Beside) -> None:
+    def __init__(self, path: Path, lock: FolderLock, writer: Writer, kept: _Kept) -> None:
         self._path = path
         self._lock = lock
         self._writer = writer
-        self._beside = beside
+        self._kept = kept
         self._closed = False
         self._reading = threading.Lock()
         self._reader: sqlite3.Connection | None = None
@@ -71,11 +71,13 @@ class Ledger:
         clock: Callable[[], float] = time.time,
         checkpoint_every: float = 60.0,
         checkpoint_entries: int = 1000,
+        keepers: Sequence[Keeper] = (),
         accept_gap: str | None = None,
     ) -> Ledger:
         """Open or create the log in `folder` and start its writer.
 
-        Calls that the last run left without an outcome get the outcome `unknown`. `accept_gap` is a person's
+        Each checkpoint goes to all `keepers`. Calls that the last run left without an outcome get the outcome
+        `unknown`. `accept_gap` is a person's
         reason for going on with a log that is older than its last checkpoint; the log then says so.
         Raises LedgerError, in one line, if another gateway uses the folder, if it cannot be written, if a
         newer release wrote it, if it was rolled back or does not match its last checkpoint.
@@ -84,13 +86,13 @@ class Ledger:
         store = None
         try:
             store = Store(folder / NAME)
-            opened = open_log(store, signer, accept_gap)
-            beside = _Beside(folder / CHECKPOINT)
+            opened = open_log(store, signer, origin, accept_gap)
+            kept = _Kept(folder / CHECKPOINT, [Keeping(keeper) for keeper in keepers])
             signing = Signing(
                 sign=lambda tree: Checkpoint.sign(signer, origin, tree.size, tree.root()),
                 every=checkpoint_every,
                 entries=checkpoint_entries,
-                announce=beside.keep,
+                announce=kept.keep,
             )
             writer = Writer(store, opened, signing=signing, clock=clock)
             writer.start(opened.records)
@@ -101,7 +103,7 @@ class Ledger:
             if isinstance(error, Unavailable):
                 raise LedgerError(f"the ledger cannot be written: {error}") from None
             raise
-        return cls(folder / NAME, lock, writer, beside)
+        return cls(folder / NAME, lock, writer, kept)
 
     async def append(self, *records: Record) -> list[Entry]:
         """As `callgate.journal.Journal` promises. May be called from any event loop of the process."""
@@ -146,7 +148,7 @@ class Ledger:
             size=writer.frontier.size,
             checkpoint_size=writer.signed_size,
             checkpoint_time=writer.signed_at,
-            alarms=(self._beside.alarm,) if self._beside.alarm else (),
+            alarms=self._kept.alarms(),
         )
 
     async def close(self) -> None:
@@ -155,27 +157,39 @@ class Ledger:
             return
         self._closed = True
         await asyncio.to_thread(self._writer.stop)
+        await asyncio.to_thread(self._kept.close)
         with self._reading:
             if self._reader is not None:
                 self._reader.close()
         self._lock.release()
 
 
-class _Beside:
-    """The newest checkpoint in a file beside the database, against rollback."""
+class _Kept:
+    """The newest checkpoint in a file beside the database, against rollback, and with all keepers."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, elsewhere: Sequence[Keeping]) -> None:
         self._path = path
-        self.alarm: str | None = None
+        self._elsewhere = elsewhere
+        self._alarm: str | None = None
 
     def keep(self, checkpoint: Checkpoint) -> None:
+        for keeping in self._elsewhere:
+            keeping.offer(checkpoint)
         try:
             write_checkpoint_file(self._path, checkpoint.note)
         except OSError as error:
-            self.alarm = f"the checkpoint cannot be written to {self._path}: {error.strerror}"
-            log.error(self.alarm)
+            self._alarm = f"the checkpoint cannot be written to {self._path}: {error.strerror}"
+            log.error(self._alarm)
         else:
-            self.alarm = None
+            self._alarm = None
+
+    def alarms(self) -> tuple[str, ...]:
+        found = [self._alarm, *(keeping.alarm for keeping in self._elsewhere)]
+        return tuple(alarm for alarm in found if alarm)
+
+    def close(self) -> None:
+        for keeping in self._elsewhere:
+            keeping.close()
 
 
 def _give_up(future: asyncio.Future[list[Entry]]) -> None:

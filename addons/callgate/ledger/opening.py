@@ -29,12 +29,14 @@ class Opened:
     records: tuple[Record, ...]
 
 
-def open_log(store: Store, signer: Signer, accept_gap: str | None) -> Opened:
+def open_log(store: Store, signer: Signer, origin: str, accept_gap: str | None) -> Opened:
     """Check the log in `store` against its last checkpoints, in the database and beside it.
 
     Raises LedgerError where they do not agree, unless `accept_gap` gives a reason to go on.
     """
     frontier, signed = _last_signed(store, signer)
+    if signed and signed.origin != origin:
+        raise LedgerError(f"the log in {store.path} is called {signed.origin}, not {origin} (ledger.origin)")
     last_time = 0.0
     for seq, text, leaf in store.rows_from(frontier.size):
         if seq != frontier.size:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from callgate.approvals import ApprovalSettings
 from callgate.duration import Duration
 from callgate.identity import IdentitySettings
+from callgate.ledger import LedgerSettings
 
 _ENV = "CALLGATE_"
 # Variables with the prefix that are not settings of the file.
@@ -71,14 +72,6 @@ class LimitSettings(_Section):
     masked_response: int = Field(default=4_000_000, ge=1024)
     hold_body: int = Field(default=1_000_000, ge=0)
     stage: Duration = 10.0
-
-
-class LedgerSettings(_Section):
-    """`origin` names this log in its checkpoints."""
-
-    origin: str = "callgate.local/log"
-    checkpoint_every: Duration = 60.0
-    checkpoint_entries: int = Field(default=1000, ge=1)
 
 
 class Settings(_Section):
@@ -153,7 +146,7 @@ def _override(raw: dict[str, Any], keys: list[str], text: str, name: str) -> Non
 
 # Keys of the file that hold paths, wherever they stand.
 _PATH_KEYS = frozenset(
-    {"state", "rules", "certificate", "key", "ca", "keys_file", "bearer_file", "key_file", "url_file"}
+    {"state", "rules", "certificate", "key", "ca", "file", "keys_file", "bearer_file", "key_file", "url_file"}
 )
 
 

@@ -108,6 +108,7 @@ class Rooms:
                 "entries": ledger.size,
                 "checkpoint": ledger.checkpoint_size,
                 "checkpointTime": ledger.checkpoint_time,
+                "alarms": list(ledger.alarms),
             },
             "rules": {"digest": self.rules().digest, "rules": len(self.rules()), "error": self.rules.error},
         }
@@ -144,6 +145,7 @@ def open_rooms(settings: Settings, show: Callable[[flow.Flow], Awaitable[None]])
             origin=settings.ledger.origin,
             checkpoint_every=settings.ledger.checkpoint_every,
             checkpoint_entries=settings.ledger.checkpoint_entries,
+            keepers=[place.keeper() for place in settings.ledger.keep],
         )
     except LedgerError as exc:
         raise ConfigError(str(exc)) from None
