@@ -111,8 +111,7 @@ def _items(value: Any) -> Sequence[Any]:
 
 
 class Template(NamedTuple):
-    """An ARN template taken apart: texts and variables in turn, and the parameters that may hold each
-    variable.
+    """An ARN template taken apart: texts and variables in turn, and the parameters that may hold them.
 
     `variables` are `Partition`, `Region`, `Account` or a number into `sources`. A source is the paths to
     try in turn; an empty one is a variable that no parameter holds, None one that AWS makes up for a new

@@ -40,8 +40,10 @@ class Choice(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What an operation needs: (action, its resource types); parameters with ARNs of any type; roles handed
-    over.
+    """What an operation needs: each action with the resource types that it acts on.
+
+    `any` are the parameters with ARNs of any type; `roles`, `named` and `profiles` hand over roles by ARN, by
+    name and in an instance profile.
     """
 
     needs: tuple[tuple[str, tuple[Choice, ...]], ...]
@@ -133,9 +135,7 @@ def _plans(service: str) -> dict[str, str]:
 
 @lru_cache(maxsize=4096)
 def plan_of(service: str, operation: str) -> Plan:
-    """The plan of an operation. One that the tables do not have needs the action of its name, on any
-    resource.
-    """
+    """The plan of an operation; one that the tables do not have needs the action of its name on anything."""
     text = _plans(service).get(operation)
     if text is None:
         return Plan(((f"{_plans(service).get('', service)}:{operation}", (_ANYTHING,)),), (), (), (), ())

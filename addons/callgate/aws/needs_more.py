@@ -28,10 +28,17 @@ def secretsmanager(operation: str, parameters: Parameters, scope: Scope) -> list
 
 
 def _secret(name: str, scope: Scope) -> Resource:
-    """The ARN of a secret ends in a hyphen and six characters that its name does not tell."""
-    if is_arn(name):
-        return Resource(name) if re.search(r"-[A-Za-z0-9]{6}$", name) else Resource.of(f"{name}-{UNTOLD}")
-    return scope.arn("secretsmanager", f"secret:{name}-{UNTOLD}")
+    """The ARN of a secret ends in a hyphen and six random characters that its name does not tell.
+
+    An ARN may be given without them. What looks like a word in their place may be the end of a name.
+    """
+    if not is_arn(name):
+        return scope.arn("secretsmanager", f"secret:{name}-{UNTOLD}")
+    end = re.search(r"-([A-Za-z0-9]{6})$", name)
+    if end is None:
+        return Resource.of(f"{name}-{UNTOLD}")
+    kinds = sum(bool(re.search(kind, end[1])) for kind in ("[a-z]", "[A-Z]", "[0-9]"))
+    return Resource.of(name if kinds > 1 else name + UNTOLD)
 
 
 def sns(operation: str, parameters: Parameters, scope: Scope) -> list[Pair] | None:
