@@ -26,6 +26,7 @@ from callgate.hooks.gateway import Gateway
 from callgate.hooks.held import shown_as_held
 from callgate.hooks.layers import OPENED
 from callgate.identity import credential_from
+from callgate.journal import StepTaken
 from callgate.masking import redact_parameters
 from callgate.policy import Moment, decide
 
@@ -70,6 +71,8 @@ async def at_head(
     """What can be decided before the body is read. Raises Refusal."""
     request = establish(gateway, connection, exchange, flow)
     if connection.kind == "aws" and aws.head_suffices(request, gateway.endpoints):
+        if _waits_with_its_body(gateway, connection, exchange, request):
+            return
         await admit(gateway, connection, exchange, flow, request, limit)
         flow.request.stream = exchange.count_sent
     elif (length := request.values("content-length")) and int(length[0]) > gateway.terms.bounds.request_body:
@@ -113,6 +116,11 @@ async def admit(
         intent = record.intent(exchange, mask_key=gateway.mask_key)
         await gateway.journal.append(*([exchange.ticket.used()] if exchange.ticket else []), intent)
         open_gate(gateway, connection, exchange, flow)
+    except StepTaken:
+        # What somebody else took is not given back.
+        assert exchange.ticket is not None
+        await gateway.holds.settle(exchange.ticket, executed=None)
+        raise Refusal("hold-revoked", "The approval was gone before the call could leave.") from None
     except BaseException:
         if exchange.ticket is not None:
             await gateway.holds.settle(exchange.ticket, executed=False)
@@ -210,6 +218,19 @@ async def _hold(
             exchange.ticket = await gateway.holds.wait(attempt, gone(flow))
     finally:
         limit.reschedule(asyncio.get_running_loop().time() + gateway.terms.stage_seconds)
+
+
+def _waits_with_its_body(
+    gateway: Gateway, connection: Connection, exchange: Exchange, request: HttpRequest
+) -> bool:
+    """A held upload that is small enough to be kept while people think. Read whole, it is known again by the
+    hash of what it carries, which few SDKs sign.
+    """
+    call = read(gateway, connection, request)
+    length = call.payload.length if call.payload else None
+    if length is None or length > gateway.terms.hold_body:
+        return False
+    return judge(gateway, exchange, call).effect == "hold"
 
 
 def _streams(request: HttpRequest) -> bool:
