@@ -5,6 +5,7 @@ Host names are canonical: lower case, no trailing dot, no port; never an address
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ class Destination:
         return f"{self.host}:{self.port}"
 
 
+@functools.lru_cache(maxsize=4096)
 def canonical_host(name: str) -> str:
     """The canonical form of a host name. Raises Refusal for addresses, single labels and malformed names."""
     host = name.lower().removesuffix(".")
@@ -48,7 +50,8 @@ def authority(text: str, default_port: int) -> Destination:
 
 
 def connect_destination(target: str, host_header: str | None) -> Destination:
-    """What a CONNECT asks for; a Host header must agree (clients send it with the port, without it, or not at all).
+    """What a CONNECT asks for; a Host header must agree (clients send it with the port, without it, or not
+    at all).
 
     Raises Refusal, also for any port but 443.
     """

@@ -13,7 +13,9 @@ from callgate.call import Refusal
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 # http.client of Python before 3.12 sends CONNECT as HTTP/1.0 and without Host.
-_REQUEST_LINE = re.compile(rb"(CONNECT(?= \S+ HTTP/1\.0$)|%s(?= \S+ HTTP/1\.1$)) ([\x21-\x7e]+) HTTP/1\.[01]" % _TOKEN)
+_REQUEST_LINE = re.compile(
+    rb"(CONNECT(?= \S+ HTTP/1\.0$)|%s(?= \S+ HTTP/1\.1$)) ([\x21-\x7e]+) HTTP/1\.[01]" % _TOKEN
+)
 # Values may hold obs-text (0x80-0xff), as S3 metadata does in the wild; no control but tab.
 _FIELD_LINE = re.compile(rb"(%s):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*" % _TOKEN)
 _ONCE = frozenset(
@@ -51,7 +53,11 @@ def judge_head(head: bytes, limits: HeadLimits = HeadLimits()) -> None:
         if raw[:1] in (b" ", b"\t"):
             raise Refusal("malformed-head", "A header is folded over two lines.", status=400)
         if not (field := _FIELD_LINE.fullmatch(raw)):
-            raise Refusal("malformed-head", "A header line has a bare CR, LF or control character, or no name.", status=400)
+            raise Refusal(
+                "malformed-head",
+                "A header line has a bare CR, LF or control character, or no name.",
+                status=400,
+            )
         name = field[1].lower()
         if name in seen and name in _ONCE:
             raise Refusal("duplicate-header", f"The header {name.decode()} occurs twice.", status=400)
@@ -67,7 +73,9 @@ def _judge_target(method: bytes, target: bytes) -> None:
     if method.upper() in (b"CONNECT", b"TRACE", b"TRACK") or method != method.upper():
         raise Refusal("method-not-allowed", "This method is not passed on.", status=400)
     if not target.startswith((b"/", b"http://", b"https://")):
-        raise Refusal("malformed-head", "The request target has neither origin form nor absolute form.", status=400)
+        raise Refusal(
+            "malformed-head", "The request target has neither origin form nor absolute form.", status=400
+        )
 
 
 def _judge_framing(method: bytes, fields: dict[bytes, bytes]) -> None:
@@ -79,7 +87,9 @@ def _judge_framing(method: bytes, fields: dict[bytes, bytes]) -> None:
     if length is not None and not _LENGTH.fullmatch(length):
         raise Refusal("ambiguous-framing", "The Content-Length is not a plain decimal number.", status=400)
     if coding is not None and coding.lower() != b"chunked":
-        raise Refusal("ambiguous-framing", "The only transfer coding that is accepted is chunked.", status=400)
+        raise Refusal(
+            "ambiguous-framing", "The only transfer coding that is accepted is chunked.", status=400
+        )
     if method == b"CONNECT" and (length not in (None, b"0") or coding is not None):
         raise Refusal("ambiguous-framing", "A CONNECT request has no body.", status=400)
     if b"upgrade" in fields or b"http2-settings" in fields:

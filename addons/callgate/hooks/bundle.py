@@ -19,7 +19,7 @@ from callgate.call import Refusal
 from callgate.hooks import annotate, connect, judge, portal, record, respond, tunnel
 from callgate.hooks.exchange import Connection, Exchange
 from callgate.hooks.gateway import Gateway, new_call_id
-from callgate.hooks.guard import bare_answer, guarded
+from callgate.hooks.guard import bare_answer, guarded, guarded_now
 from callgate.hooks.layers import ANSWERED, CHOSEN, RELEASED, RefusedHead
 from callgate.hooks.next_layer import choose_layer, refuse_layer
 from callgate.hooks.refusals import EarlyRefusals
@@ -27,6 +27,8 @@ from callgate.hooks.refusals import EarlyRefusals
 log = logging.getLogger(__name__)
 _PORTAL = "callgate_portal"
 _UNDECIDED = Refusal("not-decided", "The gateway has not decided on this request.", status=503)
+# Stands on every flow from its first hook on, and is never sent: the layers put one of their own in its place.
+_REFUSAL = bare_answer(_UNDECIDED)
 
 
 class Bundle:
@@ -89,12 +91,14 @@ class Bundle:
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         """The refusal goes on first; what can be decided at the head is decided here."""
-        flow.response = bare_answer(_UNDECIDED)
+        flow.response = _REFUSAL
         if (known := self.connections.get(flow.client_conn.id)) is None:
             flow.metadata[_PORTAL] = True
             return
         exchange = self.exchanges[flow.id] = known.exchange = self._exchange(flow.client_conn, known)
         exchange.flow_id = flow.id
+        if judge.is_small(self.gateway, flow):
+            return
 
         async def work(limit: asyncio.Timeout) -> None:
             await judge.at_head(self.gateway, known, exchange, flow, limit)
@@ -120,7 +124,7 @@ class Bundle:
         if refusal := await self._judging("request", exchange, work):
             await self._refuse(flow, exchange, refusal)
         else:
-            annotate.show(flow, exchange)
+            self._annotate(flow, exchange)
 
     async def request_too_large(self, flow: http.HTTPFlow) -> None:
         """A body without a declared length grew over the bound."""
@@ -135,11 +139,11 @@ class Bundle:
         if exchange is None or not exchange.forwarded or exchange.ended:
             return
 
-        async def work(_: asyncio.Timeout) -> None:
+        def work() -> None:
             respond.at_head(self.gateway, exchange, flow)
             flow.metadata[CHOSEN] = True
 
-        if refusal := await self._judging("response head", exchange, work):
+        if refusal := guarded_now("response head", work):
             # The body is still to come and will be put on this response, so it is taken off again in
             # `response`.
             exchange.withheld = refusal
@@ -159,7 +163,7 @@ class Bundle:
 
         if refusal := await self._judging("response", exchange, work):
             await self._withhold(flow, exchange, refusal)
-        annotate.scrub(flow, exchange, self.gateway.mask_key)
+        self._scrub(flow, exchange)
 
     async def response_too_large(self, flow: http.HTTPFlow) -> None:
         """A response that has to be read whole grew over the bound."""
@@ -182,7 +186,7 @@ class Bundle:
 
         if await self._judging("error", exchange, work):
             respond.end(self.gateway, exchange, "failed", reason="gateway-error")
-        annotate.scrub(flow, exchange, self.gateway.mask_key)
+        self._scrub(flow, exchange)
 
     def server_connect(self, data: server_hooks.ServerConnectionHookData) -> None:
         """The last line: no connection is opened but for a call that was let through and whose client is
@@ -235,6 +239,14 @@ class Bundle:
             exchange.judging = False
         return refusals[0] if refusals else None
 
+    def _annotate(self, flow: http.HTTPFlow, exchange: Exchange, refusal: Refusal | None = None) -> None:
+        if self.gateway.terms.watched:
+            annotate.show(flow, exchange, refusal)
+
+    def _scrub(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        if self.gateway.terms.watched:
+            annotate.scrub(flow, exchange, self.gateway.mask_key)
+
     def _exchange(self, client: connection.Client, known: Connection) -> Exchange:
         return Exchange(
             call_id=new_call_id(),
@@ -247,7 +259,7 @@ class Bundle:
         """Put the refusal on the flow in the request's own protocol, and in the ledger."""
         flow.response = bare_answer(refusal, exchange.call_id)
         flow.metadata[ANSWERED] = True
-        annotate.show(flow, exchange, refusal)
+        self._annotate(flow, exchange, refusal)
         await self._refused(exchange, refusal)
         if exchange.request is not None:
             message = self._message(exchange, refusal)
@@ -259,7 +271,7 @@ class Bundle:
                 answer.body,
                 [(k.encode(), v.encode("latin-1", "replace")) for k, v in answer.headers],
             )
-        annotate.scrub(flow, exchange, self.gateway.mask_key)
+        self._scrub(flow, exchange)
 
     async def _refused(self, exchange: Exchange, refusal: Refusal) -> None:
         exchange.ended = True
@@ -280,7 +292,7 @@ class Bundle:
         flow.response.raw_content = b""
         flow.response.headers["Content-Length"] = "0"
         flow.metadata[RELEASED] = True
-        annotate.show(flow, exchange, refusal)
+        self._annotate(flow, exchange, refusal)
         await respond.block(self.gateway, exchange, refusal, status=502)
 
     async def _answer_portal(self, flow: http.HTTPFlow) -> None:

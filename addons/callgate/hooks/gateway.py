@@ -34,7 +34,9 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """The settings that hooks need. Times in seconds, sizes in bytes."""
+    """The settings that hooks need. Times in seconds, sizes in bytes. `watched`: somebody may look at flows (mitmweb,
+    mitmdump's log), so they are annotated and scrubbed.
+    """
 
     mode: Mode = "enforce"
     help: str | None = None
@@ -45,6 +47,7 @@ class Terms:
     upstream: Upstream | None = None
     plaintext: bool = False
     resume_groups: tuple[str, ...] = ()
+    watched: bool = True
     ca_file: Path = Path("ca.pem")
 
 

@@ -47,6 +47,18 @@ async def guarded(
         close(Refusal("gateway-error", f"The gateway's {stage} stage failed.", status=503))
 
 
+def guarded_now(stage: str, work: Callable[[], None]) -> Refusal | None:
+    """As `guarded`, for a stage that waits for nothing: the refusal, or None if all went well."""
+    try:
+        work()
+    except Refusal as refusal:
+        return refusal
+    except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - as above
+        log.error("callgate: %s failed: %s at %s", stage, type(exc).__name__, _where(exc))
+        return Refusal("gateway-error", f"The gateway's {stage} stage failed.", status=503)
+    return None
+
+
 def _where(exc: BaseException) -> str:
     tb: Any = exc.__traceback__
     while tb and tb.tb_next:

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from mitmproxy import http
@@ -31,7 +31,9 @@ from callgate.masking import redact_parameters
 from callgate.policy import Moment, decide
 
 _SDK_ATTEMPT = re.compile(r"attempt=(\d{1,3})(?:; ?max=(\d{1,3}))?")
-_SIGNED = re.compile(r"SignedHeaders=([^,\s]+)")
+_SIGNED = re.compile(rb"SignedHeaders=([^,\s]+)")
+_OURS = frozenset((b"proxy-authorization", b"proxy-connection"))
+Fields = tuple[tuple[bytes, bytes], ...]
 
 
 def wire_request(flow: http.HTTPFlow, host: str, port: int) -> HttpRequest:
@@ -63,6 +65,18 @@ def establish(
     connection.identity = exchange.identity = gateway.authenticator.check(connection.identity)
     gateway.check_open()
     return exchange.request
+
+
+def is_small(gateway: Gateway, flow: http.HTTPFlow) -> bool:
+    """Nothing is won by judging at the head: no body, or a small one that the client sends without being asked."""
+    length = 0
+    for name, value in flow.request.headers.fields:
+        match name.lower():
+            case b"content-length":
+                length = int(value)
+            case b"transfer-encoding" | b"expect":
+                return False
+    return length <= gateway.terms.hold_body
 
 
 async def at_head(
@@ -162,11 +176,10 @@ def judge(gateway: Gateway, exchange: Exchange, call: Call) -> Decision:
 
 def open_gate(gateway: Gateway, connection: Connection, exchange: Exchange, flow: http.HTTPFlow) -> None:
     """Take the refusal off the flow. The intent is committed and synced when this is called."""
-    headers = flow.request.headers
-    for name in ("proxy-authorization", "proxy-connection"):
-        headers.pop(name, None)
+    flow.request.headers.fields = _forwarded(
+        flow.request.headers.fields, exchange, aws=connection.kind == "aws"
+    )
     if connection.kind == "aws":
-        _tell_cloudtrail(exchange, headers)
         if upstream := gateway.terms.upstream:
             # Through `data`, since the properties would rewrite the Host header.
             flow.request.data.scheme = upstream.scheme.encode()
@@ -249,10 +262,20 @@ def _judge_identity_headers(connection: Connection, request: HttpRequest) -> Non
         raise Refusal("identity-conflict", "Headers named X-Callgate-… are the gateway's own.")
 
 
-def _tell_cloudtrail(exchange: Exchange, headers: http.Headers) -> None:
-    """Append the call id to a User-Agent that the signature does not cover, so that CloudTrail names our
-    entry.
+def _forwarded(fields: Fields, exchange: Exchange, *, aws: bool) -> Fields:
+    """The headers as they go to AWS: without those for the gateway, and with the call id in a User-Agent that the
+    signature does not cover, so that CloudTrail names our entry.
     """
-    signed = _SIGNED.search(headers.get("authorization", ""))
-    if signed and "user-agent" in headers and "user-agent" not in signed[1].lower().split(";"):
-        headers["user-agent"] += f" callgate/{exchange.call_id}"
+    kept = [field for field in fields if field[0].lower() not in _OURS]
+    if aws and b"user-agent" not in _signed_headers(kept):
+        mark = b" callgate/" + exchange.call_id.encode()
+        kept = [(name, value + mark if name.lower() == b"user-agent" else value) for name, value in kept]
+    return tuple(kept)
+
+
+def _signed_headers(fields: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
+    """The names that a SigV4 Authorization header signs. Without one, any header might be signed."""
+    for name, value in fields:
+        if name.lower() == b"authorization" and (signed := _SIGNED.search(value)):
+            return signed[1].lower().split(b";")
+    return [b"user-agent"]

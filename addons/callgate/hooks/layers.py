@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 
 from mitmproxy import connection, http
@@ -27,7 +28,11 @@ from callgate.channel import HeadLimits, judge_head
 OPENED, ANSWERED = "callgate_opened", "callgate_answered"
 CHOSEN, RELEASED = "callgate_chosen", "callgate_released"
 _DISCARD_BYTES = 4 * 1024 * 1024
+_DISCARD_HEAD = 16 * 1024 * 1024
 _DISCARD_SECONDS = 5.0
+_JOIN_BYTES = 16 * 1024
+_CREDENTIAL = re.compile(rb"\nproxy-authorization:", re.IGNORECASE)
+_TOO_LARGE = Refusal("token-too-large", "The token is longer than 8192 bytes.", status=407)
 log = logging.getLogger(__name__)
 
 
@@ -90,12 +95,16 @@ class StrictHttp1Server(Http1Server):
         super().__init__(context)
         self.bounds = bounds
         self.outer = outer
+        self.discarded = 0
 
     def read_headers(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
         if isinstance(event, events.DataReceived):
+            raw = bytes(self.buf)
             try:
-                complete = self._judge(bytes(self.buf))
+                complete = self._judge(raw)
             except Refusal as refusal:
+                if self.outer and refusal.status == 431 and _CREDENTIAL.search(raw):
+                    refusal = _TOO_LARGE
                 yield from self._refuse(refusal)
                 return
             if not complete:
@@ -129,7 +138,25 @@ class StrictHttp1Server(Http1Server):
                 "X-Callgate-Reason": refusal.code,
             },
         )
+        if refusal.status == 407:
+            answer.headers["Proxy-Authenticate"] = 'Basic realm="callgate"'
         yield commands.SendData(self.conn, assemble_response(answer))
+        if refusal.status in (407, 431):
+            # The head is still coming in: see `Stream.answer_early`.
+            yield commands.RequestWakeup(_DISCARD_SECONDS)
+            self.state = self.discard
+        else:
+            yield commands.CloseConnection(self.conn)
+            self.state = self.done
+
+    def discard(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Throw away the rest of a head that is too large, within bounds, then close."""
+        if isinstance(event, events.DataReceived):
+            self.discarded += len(event.data)
+            end = bytes(self.buf).endswith(b"\r\n\r\n")
+            self.buf.maybe_extract_at_most(len(self.buf))
+            if not end and self.discarded <= _DISCARD_HEAD:
+                return
         yield commands.CloseConnection(self.conn)
         self.state = self.done
 
@@ -171,7 +198,8 @@ class Stream(http_layers.HttpStream):
         if isinstance(hook, http_layers.HttpRequestHeadersHook | http_layers.HttpRequestHook):
             if OPENED not in flow.metadata and ANSWERED not in flow.metadata:
                 flow.request.stream = False
-                flow.response = _closed(503)
+                if isinstance(hook, http_layers.HttpRequestHook):
+                    flow.response = _closed(503)
         elif isinstance(hook, http_layers.HttpResponseHeadersHook):
             if flow.response and flow.response.stream and OPENED not in flow.metadata:
                 flow.response.stream = False
@@ -267,8 +295,36 @@ class Http(http_layers.HttpLayer):
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         try:
-            yield from super()._handle_event(event)
+            yield from _joined(super()._handle_event(event))
         except Exception as exc:  # noqa: BLE001 - whatever it was, the connection must not hang
             log.error("closing a connection that mitmproxy cannot go on with: %s", type(exc).__name__)
             for peer in list(self.connections):
                 yield commands.CloseConnection(peer)
+
+
+def _joined(ours: layer.CommandGenerator[None]) -> layer.CommandGenerator[None]:
+    """The same commands, with what goes to one peer without anything in between in one piece: a head and its body
+    cost one TLS record and one system call.
+    """
+    held: commands.SendData | None = None
+    reply = None
+    while True:
+        try:
+            command = ours.send(reply)
+        except StopIteration:
+            break
+        reply = None
+        if isinstance(command, commands.SendData):
+            if held is not None and held.connection is command.connection and len(held.data) < _JOIN_BYTES:
+                held.data += command.data
+                continue
+            if held is not None:
+                yield held
+            held = command
+            continue
+        if held is not None:
+            yield held
+            held = None
+        reply = yield command
+    if held is not None:
+        yield held

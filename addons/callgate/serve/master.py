@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from mitmproxy.addons import core, disable_h2c, dns_resolver, proxyserver, tlsconfig
+from mitmproxy.addons import core, proxyserver, tlsconfig
 from mitmproxy.master import Master
 from mitmproxy.options import Options
 
@@ -22,9 +22,7 @@ class LeanMaster(Master):
         super().__init__(options)
         self.addons.add(
             core.Core(),
-            disable_h2c.DisableH2C(),
             proxyserver.Proxyserver(),
-            dns_resolver.DnsResolver(),
             tlsconfig.TlsConfig(),
         )
 
@@ -41,7 +39,7 @@ async def serve(config: Path) -> None:
     # for ours.
     logging.getLogger("mitmproxy").setLevel(logging.ERROR)
     master = LeanMaster(Options())
-    register(master, config)
+    register(master, config, watched=False)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, master.shutdown)

@@ -123,7 +123,7 @@ class Rooms:
         return [{**row, "resources": json.loads(row["resources"] or "[]")} for row in rows]
 
 
-def open_rooms(settings: Settings, show: Callable[[flow.Flow], Awaitable[None]]) -> Rooms:
+def open_rooms(settings: Settings, show: Callable[[flow.Flow], Awaitable[None]], *, watched: bool) -> Rooms:
     """Open everything that can be opened without waiting; `show` is the hooks'. Raises ConfigError with one
     line.
     """
@@ -176,6 +176,7 @@ def open_rooms(settings: Settings, show: Callable[[flow.Flow], Awaitable[None]])
             upstream=upstream,
             plaintext=settings.proxy.plaintext,
             resume_groups=settings.approvals.resume_groups,
+            watched=watched,
             ca_file=secrets.ca_certificate(state.ca),
         ),
     )

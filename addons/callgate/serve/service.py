@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from mitmproxy import exceptions
+from mitmproxy import connection, exceptions
 from mitmproxy.hooks import UpdateHook
 from mitmproxy.master import Master
 
@@ -93,6 +93,17 @@ class Service(Bundle):
             if io is not None and io.handler is not None:
                 io.handler.cancel("session revoked")
 
+    def client_disconnected(self, client: connection.Client) -> None:
+        """Also closes the socket where mitmproxy leaves it open.
+
+        It does when it closes a connection while the next piece of data waits for its turn.
+        """
+        super().client_disconnected(client)
+        handler = self.master.addons.get("proxyserver").connections.get(client.id)
+        io = handler.transports.pop(client, None) if handler else None
+        if io is not None and io.writer is not None:
+            io.writer.close()
+
     async def _listen(self) -> None:
         """Open the proxy port, where mitmproxy read its options before a script could set them."""
         proxyserver = self.master.addons.get("proxyserver")
@@ -110,8 +121,8 @@ class Service(Bundle):
         log.info("callgate: ready on %s", said["proxy"])
 
 
-def register(master: Master, config: Path | None = None) -> None:
-    """Put the gateway into `master`, once. A configuration that cannot be used ends the process with status
+def register(master: Master, config: Path | None = None, *, watched: bool = True) -> None:
+    """Put the gateway into `master`, once; `watched` as in `Terms`. A configuration that cannot be used ends the process with status
     2.
     """
     if master.addons.get(Service.name):
@@ -123,7 +134,9 @@ def register(master: Master, config: Path | None = None) -> None:
         settings = load_settings(config or Path(master.options.callgate_config))
         if problem := options.unsafe_option(master.options, live=False):
             raise ConfigError(problem)
-        rooms = open_rooms(settings, lambda flow: master.addons.trigger_event(UpdateHook([flow])))
+        rooms = open_rooms(
+            settings, lambda flow: master.addons.trigger_event(UpdateHook([flow])), watched=watched
+        )
     except ConfigError as exc:
         fail(exc)
     trusted = {"ssl_verify_upstream_trusted_ca": str(settings.aws.ca)} if settings.aws.ca else {}

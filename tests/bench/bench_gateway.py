@@ -1,0 +1,338 @@
+"""The gateway beside plain mitmdump and a bare master, alternating in one run.
+
+    scripts/bench                   a table, a few minutes
+    scripts/bench --quick           shorter and noisier
+    scripts/bench --large           with 1 GiB up and down, idle connections and cold start as well
+    scripts/bench --json            for scripts
+
+(a) plain mitmdump without addons; (b) mitmproxy's Master with only what forwards; (c) `callgate serve` with
+everything on: 200 rules, JSON and XML calls, a mask on one call in ten, a synced ledger; (d) the same bundle in
+stock mitmdump. All figures are ratios to be read within one run: machines are noisy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from rich.console import Console
+from rich.table import Table
+
+from local_issuer import _certificate
+from support.gateway import ACCESS_KEY, BIN, ROOT, make_home, running, wait_for
+
+HERE = Path(__file__).parent
+CONNECTIONS = (1, 16, 64)
+NAMES = {
+    "a": "(a) plain mitmdump",
+    "b": "(b) lean master",
+    "c": "(c) callgate serve",
+    "d": "(d) bundle in mitmdump",
+}
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def rules() -> str:
+    """200 rules: one that allows, one that masks, and 198 that have to be told apart from what is asked."""
+    lines = ['[[rule]]\nid = "allow"\neffect = "allow"\naction = ["*:*"]\n']
+    lines.append(
+        '[[rule]]\nid = "mask"\neffect = "mask"\naction = ["secretsmanager:GetSecretValue"]\n'
+        "response = ['$.SecretString']\n"
+    )
+    services = ("dynamodb", "s3", "ec2", "iam", "sts", "secretsmanager", "sqs", "lambda", "kms")
+    for number in range(198):
+        service = services[number % len(services)]
+        lines.append(
+            f'[[rule]]\nid = "r{number}"\neffect = "{("deny", "hold")[number % 2]}"\n'
+            f'action = ["{service}:Delete*", "{service}:Put*Policy"]\n'
+            f'resource = ["arn:aws:{service}:*:*:table/prod-{number}-*"]\n'
+            f'principal = {{ repository = "acme/team-{number}-*" }}\n'
+            + ('hold = { by = ["oncall"] }\n' if number % 2 else "")
+        )
+    return "\n".join(lines)
+
+
+def signed(host: str, service: str, headers: dict[str, str], body: bytes) -> bytes:
+    """A request as an SDK would sign it (with a key that nobody checks)."""
+    request = AWSRequest("POST", f"https://{host}/", data=body, headers={"Host": host, **headers})
+    SigV4Auth(Credentials(ACCESS_KEY, "secret"), service, "us-east-1").add_auth(request)
+    fields = {**dict(request.headers.items()), "Content-Length": str(len(body)), "User-Agent": "Boto3/1.44.5"}
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"POST / HTTP/1.1\r\n{head}\r\n".encode() + body
+
+
+def jobs(kind: str, port: int) -> list[dict[str, Any]]:
+    """Ten connections' worth of work: six JSON, three XML, one masked."""
+    item = signed(
+        "dynamodb.us-east-1.amazonaws.com",
+        "dynamodb",
+        {"X-Amz-Target": "DynamoDB_20120810.GetItem", "Content-Type": "application/x-amz-json-1.0"},
+        b'{"TableName":"jobs","Key":{"id":{"S":"1"}}}',
+    )
+    who = signed(
+        "sts.us-east-1.amazonaws.com",
+        "sts",
+        {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"},
+        b"Action=GetCallerIdentity&Version=2011-06-15",
+    )
+    secret = signed(
+        "secretsmanager.us-east-1.amazonaws.com",
+        "secretsmanager",
+        {"X-Amz-Target": "secretsmanager.GetSecretValue", "Content-Type": "application/x-amz-json-1.1"},
+        b'{"SecretId":"db"}',
+    )
+    mixed = [
+        (f"{name}.us-east-1.amazonaws.com", request)
+        for name, request in [("dynamodb", item)] * 6 + [("sts", who)] * 3 + [("secretsmanager", secret)]
+    ]
+    direct = kind in "ab"
+    return [
+        {
+            "host": "localhost" if direct else host,
+            "port": port if direct else 443,
+            "request": base64.b64encode(request).decode(),
+        }
+        for host, request in mixed
+    ]
+
+
+class Candidate:
+    """One proxy under test."""
+
+    def __init__(self, kind: str, port: int, pid: int, token: str | None) -> None:
+        self.kind = kind
+        self.port = port
+        self.pid = pid
+        self.authorization = "Basic " + base64.b64encode(f"job:{token}".encode()).decode() if token else None
+        self.results: dict[str, list[dict[str, Any]]] = {}
+
+    def cpu(self) -> float:
+        """CPU seconds so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def memory(self, what: str = "VmRSS") -> float:
+        """Resident memory in MB."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith(what + ":"):
+                return int(line.split()[1]) / 1024
+        raise RuntimeError(f"no {what} in /proc")
+
+    def load(
+        self, upstream: int, connections: int, seconds: float, *, idle: int = 0, fresh: bool = False
+    ) -> dict[str, Any]:
+        """One measured run."""
+        plan = {
+            "proxy": ["127.0.0.1", self.port],
+            "authorization": self.authorization,
+            "connections": connections,
+            "seconds": seconds,
+            "idle": idle,
+            "fresh": fresh,
+            "jobs": jobs(self.kind, upstream),
+        }
+        before = self.cpu()
+        done = subprocess.run(
+            [sys.executable, str(HERE / "load_client.py"), json.dumps(plan)],
+            capture_output=True,
+            text=True,
+            timeout=seconds + 120,
+        )
+        if done.returncode:
+            raise RuntimeError(done.stderr[-2000:])
+        result: dict[str, Any] = json.loads(done.stdout)
+        if result["wrong"]:
+            raise RuntimeError(f"{NAMES[self.kind]}: {result['wrong']}")
+        result["cpuMs"] = (self.cpu() - before) * 1000 / max(1, result["requests"])
+        result["memory"] = self.memory()
+        return result
+
+
+@contextmanager
+def process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that ends with the block."""
+    with log.open("wb") as out:
+        started = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+    try:
+        yield started
+    finally:
+        started.send_signal(signal.SIGTERM)
+        started.wait(30)
+
+
+@contextmanager
+def candidates(
+    folder: Path, kinds: str, *, stream: bool = False
+) -> Iterator[tuple[int, dict[str, Candidate]]]:
+    """The upstream's port and the running proxies."""
+    certificate = _certificate(folder)
+    with ExitStack() as stack:
+        log = folder / "upstream.log"
+        stack.enter_context(process([sys.executable, str(HERE / "load_upstream.py"), str(certificate)], log))
+        upstream = int(wait_for(lambda: log.read_text().strip(), what="the upstream"))
+        found: dict[str, Candidate] = {}
+        if "a" in kinds:
+            log_a = folder / "a.log"
+            command = [str(BIN / "mitmdump"), "--listen-port=0", "--listen-host=127.0.0.1", "--ssl-insecure"]
+            command += ["--set", f"confdir={folder / 'confdir-a'}", "--set", "flow_detail=0"]
+            started = stack.enter_context(process(command, log_a))
+            said = wait_for(
+                lambda: "listening at" in log_a.read_text() and log_a.read_text(), what="mitmdump"
+            )
+            found["a"] = Candidate("a", int(said.partition("127.0.0.1:")[2].split(".")[0]), started.pid, None)
+        if "b" in kinds:
+            port_file = folder / "b.port"
+            command = [
+                sys.executable,
+                str(HERE / "lean_master.py"),
+                str(port_file),
+                str(folder / "confdir-b"),
+            ]
+            started = stack.enter_context(process(command + ["stream"] * stream, folder / "b.log"))
+            port = wait_for(lambda: port_file.exists() and port_file.read_text(), what="the lean master")
+            found["b"] = Candidate("b", int(port), started.pid, None)
+        for kind, form in (("c", "serve"), ("d", "mitmdump")):
+            if kind in kinds:
+                home = make_home(folder / kind, endpoint=f"https://127.0.0.1:{upstream}", rules=rules())
+                text = home.config.read_text().replace("[aws]", f'[aws]\nca = "{folder / "ca.pem"}"')
+                home.config.write_text(text)
+                gateway = stack.enter_context(running(home, form=form))
+                found[kind] = Candidate(kind, gateway.address[1], gateway.process.pid, home.token())
+        yield upstream, found
+
+
+def throughput(folder: Path, repeats: int, seconds: float) -> dict[str, dict[str, Candidate]]:
+    """Requests per second of all four at each number of connections, in turn, `repeats` times."""
+    with candidates(folder, "abcd") as (upstream, found):
+        for candidate in found.values():
+            candidate.load(upstream, 16, 1.0)
+        for _ in range(repeats):
+            for connections in CONNECTIONS:
+                for candidate in found.values():
+                    result = candidate.load(upstream, connections, seconds)
+                    candidate.results.setdefault(str(connections), []).append(result)
+            for candidate in found.values():
+                result = candidate.load(upstream, 8, seconds, fresh=True)
+                candidate.results.setdefault("fresh", []).append(result)
+        return {"found": found}
+
+
+def ratios(found: dict[str, Candidate], one: str, other: str, key: str, connections: str) -> list[float]:
+    """`key` of one by that of the other, run by run."""
+    pairs = zip(found[one].results[connections], found[other].results[connections], strict=True)
+    return [left[key] / right[key] for left, right in pairs]
+
+
+def summary(found: dict[str, Candidate]) -> dict[str, Any]:
+    """What the issue asks: medians of ratios, with their spread."""
+
+    def spread(values: list[float]) -> dict[str, float]:
+        return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+    added = [
+        mine["p50"] - theirs["p50"]
+        for mine, theirs in zip(found["c"].results["1"], found["b"].results["1"], strict=True)
+    ]
+    return {
+        "c/a at 16": spread(ratios(found, "c", "a", "perSecond", "16")),
+        "c/b at 16": spread(ratios(found, "c", "b", "perSecond", "16")),
+        "d/a at 16": spread(ratios(found, "d", "a", "perSecond", "16")),
+        "c/a at 64": spread(ratios(found, "c", "a", "perSecond", "64")),
+        "c/a new connections": spread(ratios(found, "c", "a", "perSecond", "fresh")),
+        "p50 added over b at 1 (ms)": spread(added),
+    }
+
+
+def cold_start(folder: Path) -> float:
+    """Seconds from starting `callgate serve` to the first verified call's answer."""
+    certificate = _certificate(folder)
+    log = folder / "upstream.log"
+    with process([sys.executable, str(HERE / "load_upstream.py"), str(certificate)], log):
+        upstream = int(wait_for(lambda: log.read_text().strip(), what="the upstream"))
+        home = make_home(folder / "cold", endpoint=f"https://127.0.0.1:{upstream}", rules=rules())
+        home.config.write_text(home.config.read_text().replace("[aws]", f'[aws]\nca = "{folder / "ca.pem"}"'))
+        token = home.token()
+        began = time.perf_counter()
+        with running(home) as gateway:
+            candidate = Candidate("c", gateway.address[1], gateway.process.pid, token)
+            ready = time.perf_counter()
+            plan = candidate.load(upstream, 1, 0.01)
+            return ready - began + plan["p50"] / 1000
+
+
+def show(found: dict[str, Candidate], figures: dict[str, Any]) -> None:
+    """Tables for people."""
+    out = Console()
+    table = Table("", "conns", "req/s", "p50 ms", "p99 ms", "CPU ms/req", "MB", title="Small requests")
+    for kind, candidate in found.items():
+        for connections, results in candidate.results.items():
+
+            def median(key: str, results: list[dict[str, Any]] = results) -> str:
+                return f"{statistics.median(result[key] for result in results):.1f}"
+
+            name = "new" if connections == "fresh" else connections
+            table.add_row(
+                NAMES[kind],
+                name,
+                median("perSecond"),
+                median("p50"),
+                median("p99"),
+                median("cpuMs"),
+                median("memory"),
+            )
+        table.add_section()
+    out.print(table)
+    table = Table("ratio, run by run", "median", "min", "max")
+    for name, values in figures.items():
+        if isinstance(values, dict):
+            table.add_row(name, *(f"{values[key]:.2f}" for key in ("median", "min", "max")))
+        else:
+            table.add_row(name, f"{values:.2f}", "", "")
+    out.print(table)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="shorter and noisier")
+    parser.add_argument(
+        "--large", action="store_true", help="with large bodies, idle connections, cold start"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = parser.parse_args()
+    repeats, seconds = (2, 2.0) if arguments.quick else (5, 5.0)
+    with tempfile.TemporaryDirectory(prefix="callgate-bench-") as name:
+        folder = Path(name)
+        (folder / "t").mkdir()
+        found = throughput(folder / "t", repeats, seconds)["found"]
+        figures = summary(found)
+        if arguments.large:
+            (folder / "s").mkdir()
+            figures["cold start to first call (s)"] = cold_start(folder / "s")
+    if arguments.json:
+        said = {"figures": figures, "results": {kind: each.results for kind, each in found.items()}}
+        print(json.dumps(said, indent=2))
+    else:
+        show(found, figures)
+    return 0
+
+
+if __name__ == "__main__":
+    assert ROOT
+    sys.exit(main())
