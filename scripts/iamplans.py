@@ -83,7 +83,7 @@ def names_for(variable: str, resource_type: str, leaf: bool) -> list[str]:
     """What a parameter that holds `variable` may be called, best first."""
     whole, kind = norm(variable), norm(resource_type.partition("/")[0])
     stems = [whole.removesuffix(end) for end in SUFFIXES if whole.endswith(end) and whole != end]
-    names = [whole]
+    names = [whole, *(whole + end for end in ("arn", "id", "name") if leaf and not whole.endswith(end))]
     for stem in [*stems, kind] if leaf else stems:
         names += [stem + end for end in ("name", "id", "identifier", "arn", "")]
     return list(dict.fromkeys([*names, *(plural(name) for name in names)]))
