@@ -144,7 +144,9 @@ def test_a_proof_is_checked_by_the_page_s_program_and_a_changed_one_is_not(
     assert ours.exit_code == 1
 
 
-@pytest.mark.parametrize("name", ["verify", "prove", "check-proof", "log", "export", "backup", "archive"])
+@pytest.mark.parametrize(
+    "name", ["verify", "prove", "check-proof", "log", "report", "export", "backup", "archive"]
+)
 def test_every_command_on_the_ledger_is_on_the_page_and_has_an_example_in_its_help(name: str) -> None:
     assert f"callgate {name}" in PAGE
     help_text = CliRunner().invoke(main, [name, "--help"]).output

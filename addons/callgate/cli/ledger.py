@@ -23,7 +23,7 @@ from callgate.cli.ledger_common import (
     progress_bar,
     public_keys,
 )
-from callgate.cli.ledger_export import export
+from callgate.cli.ledger_export import export, report
 from callgate.cli.ledger_log import log
 from callgate.ledger import LedgerError
 from callgate.ledger.archive import archive as move_to_archive
@@ -37,7 +37,7 @@ from callgate.ledger.tree import ProofError
 from callgate.ledger.verify import Verdict
 from callgate.ledger.verify import verify as verify_log
 
-__all__ = ["archive", "backup", "check_proof", "export", "log", "prove", "verify"]
+__all__ = ["archive", "backup", "check_proof", "export", "log", "prove", "report", "verify"]
 
 
 @click.command()

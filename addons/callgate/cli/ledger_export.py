@@ -1,22 +1,27 @@
-"""callgate export: the log for machines."""
+"""callgate export and callgate report: the log for machines, and a page for people."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
+import sqlite3
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from rich.text import Text
 
-from callgate.cli.common import config_option, fail
-from callgate.cli.ledger_common import ledger_option, ledger_path, progress_bar
+from callgate.cli.common import config_option, console, fail
+from callgate.cli.ledger_common import as_moment, ledger_option, ledger_path, progress_bar, until_option
 from callgate.ledger import LedgerError
+from callgate.ledger.entries import timestamp
 from callgate.ledger.export import FORMATS, Place
 from callgate.ledger.export import export as export_log
 from callgate.ledger.export.sinks import FolderSink, Frame, S3Sink, Sink, StreamSink
+from callgate.ledger.report import report as make_report
 from callgate.ledger.store import open_for_reading
 
 
@@ -115,3 +120,36 @@ def _s3_sink(out: str, frame: Frame) -> Sink:
         return S3Sink(boto3.client("s3"), bucket, prefix, frame)
     except (BotoCoreError, ValueError) as error:
         fail(f"{out}: {error}")
+
+
+@click.command()
+@config_option
+@ledger_option
+@click.option(
+    "--since", callback=as_moment, default="7d", show_default=True, metavar="WHEN", help="From then on."
+)
+@until_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="callgate-report.html",
+    show_default=True,
+)
+def report(config: Path, ledger: Path | None, since: str, until: str | None, out: Path) -> None:
+    """Write one HTML page about a period: who called what, approvals, denials, new identities, shared keys.
+
+    The page needs nothing else, in light and dark and on paper.
+
+    \b
+    callgate report --since 30d --out november.html
+    """
+    now = timestamp(time.time())
+    try:
+        with contextlib.closing(open_for_reading(ledger_path(config, ledger))) as database:
+            page = make_report(database, since=since, until=until or now, made=now)
+        out.write_text(page, encoding="utf-8")
+    except (LedgerError, sqlite3.Error) as error:
+        fail(error)
+    except OSError as error:
+        fail(f"{out}: {error.strerror}")
+    console().print(Text.assemble(("✔ ", "bold green"), str(out)))

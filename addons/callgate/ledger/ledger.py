@@ -105,6 +105,13 @@ class Ledger:
             raise
         return cls(folder / NAME, lock, writer, kept)
 
+    def append_soon(self, *records: Record) -> None:
+        """Append what nobody waits for, with the next commit. A failure is an alarm in the log. As `append`."""
+        try:
+            self._writer.submit_soon(Append(tuple(map(Draft.of, records))))
+        except ValueError as error:
+            log.error("ALARM: %s was not recorded: %s", records[0].kind, error)
+
     async def append(self, *records: Record) -> list[Entry]:
         """As `callgate.journal.Journal` promises. May be called from any event loop of the process."""
         if self._closed:

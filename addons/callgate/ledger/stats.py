@@ -42,6 +42,11 @@ GROUP BY 1 HAVING principals > 1 ORDER BY 2 DESC, 3 DESC LIMIT :limit""",
 SELECT principalId, min(seq) AS firstSeq, count(*) AS calls, min(eventTime) AS firstTime
 FROM requests WHERE principalId IS NOT NULL AND seq <= :last
 GROUP BY 1 HAVING firstSeq >= :first ORDER BY 2 LIMIT :limit""",
+    "newcomers": """
+SELECT count(*) AS principals FROM (
+  SELECT min(seq) AS firstSeq FROM requests WHERE principalId IS NOT NULL AND seq <= :last
+  GROUP BY principalId)
+WHERE firstSeq >= :first""",
     "first_operations": """
 SELECT principalId, operation, min(seq) AS firstSeq, count(*) AS calls, min(eventTime) AS firstTime
 FROM requests WHERE principalId IS NOT NULL AND seq <= :last
@@ -55,8 +60,8 @@ SELECT principalId, operation, count(*) AS calls FROM requests
 WHERE masks IS NOT NULL AND verdict IN ('allowed', 'approved') AND seq BETWEEN :first AND :last
 GROUP BY 1, 2 ORDER BY 3 DESC LIMIT :limit""",
     "days": """
-SELECT substr(eventTime, 1, :width) AS moment, count(*) AS calls, sum(verdict = 'denied') AS denied,
-  sum(verdict = 'held') AS held
+SELECT substr(eventTime, 1, :width) AS moment, count(*) AS calls, sum(verdict = 'allowed') AS allowed,
+  sum(verdict = 'approved') AS approved, sum(verdict = 'held') AS held, sum(verdict = 'denied') AS denied
 FROM requests WHERE seq BETWEEN :first AND :last GROUP BY 1 ORDER BY 1""",
 }
 

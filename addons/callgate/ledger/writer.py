@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import logging
 import queue
@@ -25,7 +26,7 @@ from callgate.ledger.tree import Frontier
 log = logging.getLogger("callgate.ledger")
 
 _GROUP = 512
-_TICK = 0.5
+_TICK = 0.2
 _SMALL_STEP = 1.0
 """A clock that goes back by less (seconds) is held at its last reading; a larger step is noted in the log."""
 
@@ -63,6 +64,7 @@ class Writer:
         self._clock = clock
         self._due = 0.0
         self._queue: queue.SimpleQueue[Append | None] = queue.SimpleQueue()
+        self._riders: collections.deque[Append] = collections.deque()
         self._thread = threading.Thread(target=self._run, name="callgate-ledger", daemon=True)
 
     def start(self, records: Sequence[Record]) -> None:
@@ -74,6 +76,12 @@ class Writer:
     def submit(self, append: Append) -> None:
         """Queue an append; its future gets the result."""
         self._queue.put(append)
+
+    def submit_soon(self, append: Append) -> None:
+        """Let an append that nobody waits for ride with the next commit, within `_TICK` seconds: it costs no sync of
+        its own.
+        """
+        self._riders.append(append)
 
     def stop(self) -> None:
         """Write what is queued, sign a last checkpoint, close the file. Blocks."""
@@ -98,17 +106,21 @@ class Writer:
         self._store.close()
 
     def _take(self) -> tuple[list[Append], bool]:
-        batch: list[Append] = []
+        waited: list[Append] = []
+        stopping = False
         try:
             item = self._queue.get(timeout=_TICK)
-            while item is not None:
-                batch.append(item)
-                if len(batch) == _GROUP:
-                    return batch, False
+            while item is not None and len(waited) < _GROUP:
+                waited.append(item)
                 item = self._queue.get_nowait()
+            stopping = item is None
+            if item is not None:
+                waited.append(item)
         except queue.Empty:
-            return batch, False
-        return batch, True
+            pass
+        # What a rider tells of (an intent, say) was committed before it was submitted.
+        riders = [self._riders.popleft() for _ in range(len(self._riders))]
+        return [*riders, *waited], stopping
 
     def _commit(self, batch: Sequence[Append], *, sign: bool) -> list[Result]:
         self._store = put_back(self._store)
@@ -192,6 +204,8 @@ def _recovered(outage: Outage, now: float) -> Record:
 def _deliver(batch: Sequence[Append], results: Iterable[Result | Refusal]) -> None:
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Append, Result | Refusal]]] = {}
     for append, result in zip(batch, results, strict=True):
+        if append.loop is None and isinstance(result, Exception):
+            log.error("ALARM: %s was not recorded: %s", append.drafts[0].record.kind, result)
         if append.loop is not None:
             by_loop.setdefault(append.loop, []).append((append, result))
     for loop, answers in by_loop.items():
