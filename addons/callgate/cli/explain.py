@@ -5,14 +5,14 @@ from __future__ import annotations
 import datetime
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from callgate import aws, policy
-from callgate.call import Call, Refusal, to_json
+from callgate.call import Call, Need, Refusal, to_json
 from callgate.cli.common import console, fail
 from callgate.cli.requests import Item, items_of
 from callgate.identity import Identity
@@ -114,9 +114,14 @@ def describe(call: Call) -> dict[str, Any]:
         "auth": call.auth,
         "parameters": to_json(call.parameters),
         "payload": to_json(call.payload),
-        "needs": [[need.action, need.resource] for need in call.needs],
-        "undetermined": [[need.action, need.resource] for need in call.needs if not need.determined],
+        "needs": _pairs(call.needs),
+        "undetermined": _pairs(need for need in call.needs if not need.determined),
     }
+
+
+def _pairs(needs: Iterable[Need]) -> list[list[str]]:
+    """Each pair once: twins on the wire need the same of IAM."""
+    return [list(pair) for pair in dict.fromkeys((need.action, need.resource) for need in needs)]
 
 
 def _print(said: Mapping[str, Any], pretty: bool) -> None:
