@@ -52,6 +52,10 @@ class Journal(Protocol):
         """
         ...
 
+    def append_soon(self, *records: Record) -> None:
+        """Append, with the next transaction, what nobody waits for; a failure is an alarm in the log."""
+        ...
+
     def last_entries(self, kinds: Sequence[str]) -> Iterator[Entry]:
         """The last entry of every subject among entries of `kinds`, oldest first. For start-up."""
         ...

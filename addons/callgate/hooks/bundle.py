@@ -214,7 +214,7 @@ class Bundle:
         else:
             exchange.ended = True
             left = Refusal("client-gone", "The client left before its request was complete.")
-            self.gateway.note_soon(record.refused(exchange, left, mask_key=self.gateway.mask_key))
+            self.gateway.journal.append_soon(record.refused(exchange, left, mask_key=self.gateway.mask_key))
 
     def tcp_message(self, flow: tcp.TCPFlow) -> None:
         """Bytes of a tunnel."""

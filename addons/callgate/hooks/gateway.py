@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable
@@ -70,7 +69,6 @@ class Gateway:
     mask_key: bytes = field(repr=False)
     terms: Terms
     closed: str | None = "starting"
-    _background: set[asyncio.Task[None]] = field(default_factory=set)
 
     def check_open(self) -> None:
         """Raises Refusal (503) while the gateway starts or stops."""
@@ -87,17 +85,6 @@ class Gateway:
             log.error("callgate: %s of %s was recorded already", record.kind, record.subject)
         except Refusal as refusal:
             log.error("callgate: ALARM %s could not be recorded: %s", record.kind, refusal)
-
-    def note_soon(self, record: Record) -> None:
-        """`note`, without waiting; `settled` waits for all of them."""
-        task = asyncio.create_task(self.note(record))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    async def settled(self) -> None:
-        """Returns when every record handed to `note_soon` has been dealt with."""
-        while self._background:
-            await asyncio.gather(*self._background)
 
 
 def new_call_id() -> str:

@@ -44,13 +44,11 @@ async def _watch(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> N
 async def _resumed(gateway: Gateway, exchange: Exchange) -> None:
     """Somebody pressed Resume: mitmweb does not say who."""
     groups = frozenset(gateway.terms.resume_groups)
-    if not groups or exchange.call is None or exchange.identity is None:
+    hold_id = gateway.holds.hold_of(exchange.call_id)
+    if not groups or hold_id is None:
         return
-    person = Person("mitmweb", groups, "mitmweb")
-    asked = (exchange.identity.principal_id, exchange.call.fingerprint)
-    for hold in gateway.holds.list("pending"):
-        if (hold["principalId"], hold["fingerprint"]) == asked:
-            try:
-                await gateway.holds.decide(hold["id"], person, "approve", "resumed in mitmweb")
-            except Refusal as refusal:
-                log.warning("callgate: Resume of %s counts for nothing: %s", exchange.call_id, refusal)
+    try:
+        person = Person("mitmweb", groups, "mitmweb")
+        await gateway.holds.decide(hold_id, person, "approve", "resumed in mitmweb")
+    except Refusal as refusal:
+        log.warning("callgate: Resume of %s counts for nothing: %s", exchange.call_id, refusal)

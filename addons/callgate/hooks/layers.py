@@ -141,8 +141,8 @@ class StrictHttp1Server(Http1Server):
         if refusal.status == 407:
             answer.headers["Proxy-Authenticate"] = 'Basic realm="callgate"'
         yield commands.SendData(self.conn, assemble_response(answer))
-        if refusal.status in (407, 431):
-            # The head is still coming in: see `Stream.answer_early`.
+        if refusal.status in (407, 431) and b"\r\n\r\n" not in bytes(self.buf):
+            # Closing at once would reset the connection under a client that still sends its head.
             yield commands.RequestWakeup(_DISCARD_SECONDS)
             self.state = self.discard
         else:

@@ -47,6 +47,6 @@ class EarlyRefusals:
     def _close(self, key: tuple[str, str]) -> None:
         window = self._windows.pop(key, None)
         if window and window.further:
-            self._gateway.note_soon(
+            self._gateway.journal.append_soon(
                 record.connection_refused(window.refusal, source_ip=key[0], target=None, count=window.further)
             )

@@ -97,7 +97,7 @@ def end(gateway: Gateway, exchange: Exchange, result: str, **more: Any) -> None:
     """Hand the one terminal entry of a forwarded call to the ledger."""
     if not exchange.ended:
         exchange.ended = True
-        gateway.note_soon(record.outcome(exchange, result, **more))
+        gateway.journal.append_soon(record.outcome(exchange, result, **more))
 
 
 def too_large(gateway: Gateway) -> Refusal:

@@ -87,7 +87,6 @@ class Rooms:
 
     async def close(self) -> None:
         """Close everything; the log gets its signed head last."""
-        await self.gateway.settled()
         await self.authenticator.close()
         await self.door.close()
         await self.webhooks.close()
