@@ -77,6 +77,10 @@ class Holds:
         """
         await self._room.safely(self._lobby.settle(ticket, executed))
 
+    def hold_of(self, call_id: str) -> str | None:
+        """The id of the hold on which the call waits at this moment."""
+        return self._lobby.hold_of(call_id)
+
     def list(self, state: str | None = None) -> builtins.list[dict[str, Any]]:
         """Holds, oldest first: those in `state`, the open ones (None), or all that are remembered (`all`)."""
         wanted = OPEN if state is None else (state,)

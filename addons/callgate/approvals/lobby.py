@@ -52,6 +52,11 @@ class Lobby:
             task.add_done_callback(self._take_back)
             raise
 
+    def hold_of(self, call_id: str) -> str | None:
+        """As `Holds.hold_of`."""
+        found = (each.slot for each in self._waiters if each.attempt.call_id == call_id and each.slot)
+        return next((slot.value.id for slot in found), None)
+
     async def settle(self, ticket: Ticket, executed: bool | None) -> None:
         """As `Holds.settle`."""
         slot = self._room.slots.get(ticket.hold_id)
