@@ -44,9 +44,12 @@ class Builder:
         **more: Any,
     ):
         config = more.pop("config", None) or Config()
-        config = config.merge(
-            Config(retries={"max_attempts": 0, "mode": "legacy"}, parameter_validation=False)
+        quiet = Config(
+            retries={"max_attempts": 0, "mode": "legacy"},
+            parameter_validation=False,
+            endpoint_discovery_enabled=False,
         )
+        config = config.merge(quiet)
         self.client = (made or session()).create_client(service, region, config=config, **more)
         self.client.meta.events.register("before-send", self._capture)
         self.sent: HttpRequest | None = None

@@ -23,6 +23,12 @@ EXPLAINED = {
     ("rds", "*", "SourceRegion"),
     ("neptune", "*", "SourceRegion"),
     ("docdb", "*", "SourceRegion"),
+    # botocore encodes it on the way, once more than the model says.
+    ("ec2", "RunInstances", "UserData"),
+    ("autoscaling", "CreateLaunchConfiguration", "UserData"),
+    # botocore percent-encodes it; the needs are those of the decoded source.
+    ("s3", "CopyObject", "CopySource"),
+    ("s3", "UploadPartCopy", "CopySource"),
     # The deprecated twin of PutBucketLifecycleConfiguration: the same bytes, told by the newer name.
     ("s3", "PutBucketLifecycle", "LifecycleConfiguration"),
     ("s3", "PutBucketLifecycle", "ContentMD5"),
@@ -70,13 +76,12 @@ def _judge(
         return f"{name}: read as {call.candidates} in {call.protocol}"
     if call.account != (ACCOUNT if call.access_key_id else None) or call.region is None or not call.needs:
         return f"{name}: account {call.account}, region {call.region}, needs {call.needs}"
-    stream = model.get_event_stream_input()
-    wrong = [
-        key
-        for key in differences(given, call.parameters, model, same_names=call.service == service)
-        if (stream is None or key != _member_of(model, stream))
-        and not {(service, "*", key), (service, operation, key)} & EXPLAINED
-    ]
+    skipped = {key for where, named, key in EXPLAINED if where == service and named in ("*", operation)}
+    if (stream := model.get_event_stream_input()) is not None:
+        skipped |= {name for name, shape in model.input_shape.members.items() if shape.name == stream.name}
+    given = {key: value for key, value in given.items() if key not in skipped}
+    got = {key: value for key, value in call.parameters.items() if key not in skipped}
+    wrong = differences(given, got, model, same_names=call.service == service)
     return f"{name}: {wrong}" if wrong else ""
 
 
@@ -90,16 +95,12 @@ def differences(given: Any, got: Any, model: OperationModel, *, same_names: bool
     return [key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key)]
 
 
-def _member_of(model: OperationModel, stream: Any) -> str:
-    return next(name for name, shape in model.input_shape.members.items() if shape.name == stream.name)
-
-
 def test_a_sample_of_all_services_is_read_as_it_was_meant() -> None:
     made = session()
     services = made.get_available_services()
     found = [line for service in services[::5] for line in check_service(made, service, 6)]
     assert len(found) > 700
-    assert [line for line in found if line] == []
+    assert "\n".join(line for line in found if line) == ""
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_a_sample_of_all_services_is_read_as_it_was_meant() -> None:
 )
 def test_every_operation_of_much_used_services_is_read_as_it_was_meant(service: str) -> None:
     found = list(check_service(session(), service, 1))
-    assert [line for line in found if line] == []
+    assert "\n".join(line for line in found if line) == ""
 
 
 @pytest.mark.full
@@ -117,7 +118,7 @@ def test_every_operation_of_every_service_in_every_protocol_is_read_as_it_was_me
     made = session()
     found = [line for service in made.get_available_services() for line in check_service(made, service, 1)]
     assert len(found) > 21_000
-    assert [line for line in found if line] == []
+    assert "\n".join(line for line in found if line) == ""
 
 
 def test_the_shipped_index_is_that_of_the_installed_botocore() -> None:

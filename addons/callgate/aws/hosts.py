@@ -59,7 +59,9 @@ def aws_host(host: str) -> Host | None:
             return _in_partition(known, host, stem, suffix, mark, partitions)
         public = _behind_endpoint(inside[1], inside[2])
         return _in_partition(known, public + suffix, public, suffix, mark, partitions) if public else None
-    return _in_table(known, host, host, "", "", ()) if is_aws_domain(host) else None
+    if not is_aws_domain(host):
+        return None
+    return _in_table(known, host, host, "", "", ()) or _site(known, host, "", ())
 
 
 def is_aws_domain(host: str) -> bool:
@@ -170,6 +172,6 @@ def _site(known: Index, stem: str, suffix: str, partitions: tuple[str, ...]) -> 
         site.region and (site.region not in known.regions or not _fits(known, site.region, partitions))
     ):
         return None
-    partition = known.regions[site.region] if site.region else partitions[0]
+    partition = known.regions[site.region] if site.region else (*partitions, "aws")[0]
     scopes = frozenset((site.region,)) if site.region else None
     return Host((), partition, site.region, scopes, account=site.account, site=site)

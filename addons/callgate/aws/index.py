@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
@@ -39,6 +40,11 @@ class Service:
     def rest(self) -> str | None:
         """The REST protocol that the service speaks, if any. None speaks two."""
         return next((protocol for protocol in self.protocols if protocol in REST), None)
+
+    def prefix_of(self, operation: str) -> str:
+        """The host prefix of the operation, with `*` for a label of the caller's."""
+        row = self.operations[operation]
+        return re.sub(r"\{[^}]*\}", "*", row[2] or "") if len(row) > 2 else ""
 
     def is_unsigned(self, operation: str) -> bool:
         """Whether the operation may be called without a signature of SigV4."""

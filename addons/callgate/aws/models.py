@@ -17,6 +17,9 @@ from callgate.call import Call, Refusal
 
 from .index import index
 
+UNMODELLED = frozenset(("https", "otlp"))
+"""Protocols of calls that stand in no model, though the operation's name may."""
+
 _LOCK = threading.Lock()
 
 
@@ -41,7 +44,7 @@ def signing_name(service: str) -> str:
 
 def operation_model(call: Call) -> OperationModel:
     """The model of the operation that `call` names. Raises Refusal for hosts that stand in no model."""
-    found = model_of(call.service, call.operation)
+    found = None if call.protocol in UNMODELLED else model_of(call.service, call.operation)
     if found is None:
         raise Refusal("no-model", f"{call.name} stands in no service model.")
     return found

@@ -40,6 +40,8 @@ def read_parameters(match: Match) -> Parameters:
     """
     if match.head.host.site is not None:
         return Parameters(dict(match.head.host.site.parameters(match.head.request, match.head.target)))
+    if match.protocol == "otlp":
+        return Parameters({})
     refusal: Refusal | None = None
     for candidate, (service, operation) in enumerate(match.candidates):
         model = model_of(service, operation)

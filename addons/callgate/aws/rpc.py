@@ -65,7 +65,15 @@ def primary_first(services: Sequence[Service]) -> tuple[str, ...]:
 
 
 def _pick(head: Head, serving: list[Service], operation: str) -> tuple[str, ...]:
-    names = primary_first([service for service in serving if operation in service.operations])
+    places = head.host.services
+    names = primary_first(
+        [
+            service
+            for service in serving
+            if operation in service.operations
+            and ((service.name, "") in places or (service.name, service.prefix_of(operation)) in places)
+        ]
+    )
     if head.host.anonymous:
         names = tuple(name for name in names if index().services[name].is_unsigned(operation))
     if not names:
