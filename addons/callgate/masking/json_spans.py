@@ -202,7 +202,11 @@ class _Walk:
         return end if end <= next_one else None
 
     def scalar(self, at: int, end: int, place: Place, trail: Trail) -> None:
-        new = self.scalars.json(self.text[at:end], place)
+        fixed = place.fixed_json
+        if fixed is not None and self.text[at] == '"':
+            new: str | None = fixed
+        else:
+            new = self.scalars.json(self.text[at:end], place)
         if new is not None:
             trail.hit()
             self.edits.put(at, end, new)
@@ -220,7 +224,7 @@ class _Walk:
                     # The run went to the last member.
                     return event.end() + 1
                 first = False
-            key = event[2]
+            _, key, scalar, sign = event.groups()
             if key is None:
                 at = event.end()
                 if first and text[at] == "}":
@@ -232,20 +236,25 @@ class _Walk:
                 at = self.expect(":", at)
             else:
                 start = event.start(2) - 1
-                at = event.end() if event[3] is None else event.start(3)
+                at = event.end() if scalar is None else event.start(3)
             first = False
             child = place.member(key, self.reader(at, place, key) if place.wants_values else no_value)
             if child.drops and place.kind != "union":
                 at = self.space(self.drop(start, at, trail.below(place, key)))
-            elif event[4] is None:
+            elif sign is None:
                 at = self.space(self.value(at, child, trail.below(place, key)))
             else:
                 if child.way is not None:
                     self.scalar(at, event.end(3), child, trail.below(place, key))
-                at = event.end() - 1
+                at = event.end()
+                if sign == "}":
+                    return at
+                continue
             if text[at] == "}":
                 return at + 1
-            at = self.expect(",", at)
+            if text[at] != ",":
+                raise ValueError("a comma is missing")
+            at += 1
 
     def array(self, at: int, place: Place, trail: Trail) -> int:
         text = self.text

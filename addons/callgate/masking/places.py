@@ -9,6 +9,7 @@ parsers do.
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -17,7 +18,7 @@ from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 from callgate.decision import Mask
 from callgate.masking.paths import Path, compile_path
-from callgate.masking.ways import Way, combine
+from callgate.masking.ways import FIXED, Way, combine
 
 States = tuple[frozenset[int], ...]
 WireName = Callable[[str, Shape], str | None]
@@ -168,9 +169,18 @@ class Place:
         return self.shape is not None and self.shape.name in NUMBERS_IN_STRINGS
 
     @functools.cached_property
-    def plainly_fixed(self) -> bool:
-        """Whether one text stands for every string here."""
-        return self.kind in ("string", "document") and not self.reads_as_number
+    def fixed_json(self) -> str | None:
+        """The JSON text that stands for every string here; None if the string itself matters."""
+        if self.way is None or self.way.how not in ("fixed", "drop"):
+            return None
+        if self.reads_as_number:
+            return '"0"'
+        return json.dumps(FIXED) if self.kind in ("string", "document") else None
+
+    @functools.cached_property
+    def idle(self) -> bool:
+        """Whether a scalar here stays as it is."""
+        return self.way is None and self.kind not in ("structure", "union")
 
     @functools.cached_property
     def flattened(self) -> bool:

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Final
 
 from callgate.masking.detect import mask_bytes, mask_text
@@ -19,7 +20,6 @@ from callgate.masking.places import KEPT, Place
 from callgate.masking.ways import EPOCH, EPOCH_HTTP, FIXED, Way, masked_bytes, masked_text
 
 NUMBERS: Final = frozenset({"integer", "long", "float", "double"})
-FIXED_JSON: Final = json.dumps(FIXED)
 
 _numeric = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?").fullmatch
 
@@ -84,9 +84,7 @@ class Scalars:
         if way is None or opens == "n":
             return None
         if opens == '"' and place.kind not in NUMBERS and place.kind != "boolean":
-            if way.how == "fixed" and place.plainly_fixed:
-                return FIXED_JSON
-            new = self.text(json.loads(raw), place)
+            new = self.text(scanstring(raw, 1)[0], place)
             return None if new is None else json.dumps(new)
         if way.how is None and not way.inside:
             return None

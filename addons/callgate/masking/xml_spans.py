@@ -202,7 +202,7 @@ class _Walk:
         for child in element:
             name = local(child)
             below = place.member(name, self.reader(element, name, place) if place.wants_values else no_value)
-            if below.way is None and not len(child) and not child.attrib:
+            if below.idle and not len(child):
                 continue
             step = trail.below(place, name)
             if below.drops and place.kind != "union":
@@ -219,9 +219,11 @@ class _Walk:
     def items(
         self, elements: Iterable[Element], place: Place, trail: Trail, depth: int, first: int = 0
     ) -> None:
-        step = trail.below(place, "")
+        step, wants = trail.below(place, ""), place.wants_values
         for index, child in enumerate(elements, first):
-            below = place.item(index, partial(modelled, [child], place.shape_below(None)))
+            below = place.item(
+                index, partial(modelled, [child], place.shape_below(None)) if wants else no_value
+            )
             if below.drops:
                 step.hit()
                 self.contents[child] = None
