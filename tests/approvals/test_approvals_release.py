@@ -137,7 +137,7 @@ def carol(email: str = "carol@acme.example", **more: Any) -> str:
 def held(gateway: Gateway, people: People, key: str, **claims: Any) -> tuple[Future[Any], dict[str, Any]]:
     client = gateway.client("s3", token=gateway.home.token(**claims))
     call = ThreadPoolExecutor(1).submit(client.delete_object, Bucket="bucket", Key=key)
-    return call, people.pending(key.partition("\x1b")[0])
+    return call, people.pending(key.partition("\u202e")[0])
 
 
 def sent(upstream: Recorder, key: str) -> int:
@@ -240,7 +240,7 @@ def test_a_runner_may_not_see_what_is_held_either(gateway: Gateway, ask: Callabl
 def test_watch_shows_what_waits_on_a_terminal_and_ends_with_an_interrupt(
     gateway: Gateway, people: People, ask: Callable[..., Any]
 ) -> None:
-    call, hold = held(gateway, people, "watched-\x1b[31mred")
+    call, hold = held(gateway, people, "watched-\u202ered")
     reader, writer = pty.openpty()
     command = [str(BIN / "callgate"), "approvals", "watch", "--config", str(gateway.home.config)]
     environ = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
@@ -249,7 +249,7 @@ def test_watch_shows_what_waits_on_a_terminal_and_ends_with_an_interrupt(
         seen = b""
         while hold["id"].encode() not in seen or b"octocat" not in seen:
             seen += os.read(reader, 65536)
-        assert b"\x1b[31mred" not in seen
+        assert "\u202e".encode() not in seen
         assert b"oncall" in seen
         watch.send_signal(signal.SIGINT)
         try:
