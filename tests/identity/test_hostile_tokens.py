@@ -296,7 +296,7 @@ def test_the_detail_of_a_refusal_repeats_nothing_of_the_token(keys_file: Path) -
         assert canary not in str(refusal)
 
 
-def _basic(text: str | bytes) -> str:
+def basic(text: str | bytes) -> str:
     octets = text if isinstance(text, bytes) else text.encode()
     return "Basic " + base64.b64encode(octets).decode()
 
@@ -305,26 +305,26 @@ def _basic(text: str | bytes) -> str:
     ("values", "code"),
     [
         ([], "credential-missing"),
-        ([_basic("a:b"), _basic("a:b")], "credential-twice"),
-        ([_basic("a:tok") + ", " + _basic("b:tok")], "credential-malformed"),
+        ([basic("a:b"), basic("a:b")], "credential-twice"),
+        ([basic("a:tok") + ", " + basic("b:tok")], "credential-malformed"),
         (["Bearer a, Bearer b"], "credential-malformed"),
         (["Basic"], "credential-malformed"),
         (["Basic ???"], "credential-malformed"),
         (["Basic YTpi YTpi"], "credential-malformed"),
         (["Basic YTpi\n"], "credential-malformed"),
         (["Basic YTp"], "credential-malformed"),
-        ([_basic("nocolon")], "credential-malformed"),
-        ([_basic(":")], "credential-malformed"),
-        ([_basic("user:pass word")], "credential-malformed"),
-        ([_basic("user:tok\r\nX: y")], "credential-malformed"),
-        ([_basic(b"user:\xff\xfe")], "credential-malformed"),
-        ([_basic("user:tök")], "credential-malformed"),
+        ([basic("nocolon")], "credential-malformed"),
+        ([basic(":")], "credential-malformed"),
+        ([basic("user:pass word")], "credential-malformed"),
+        ([basic("user:tok\r\nX: y")], "credential-malformed"),
+        ([basic(b"user:\xff\xfe")], "credential-malformed"),
+        ([basic("user:tök")], "credential-malformed"),
         (["Digest username=x"], "credential-malformed"),
         (["Bearer "], "credential-malformed"),
         (["Bearer"], "credential-malformed"),
         ([""], "credential-malformed"),
         (["Bearer " + "x" * 5_000_000], "token-too-large"),
-        ([_basic("user:" + "x" * 5_000_000)], "token-too-large"),
+        ([basic("user:" + "x" * 5_000_000)], "token-too-large"),
     ],
 )
 def test_a_malformed_proxy_authorization_holds_no_credential(values: list[str], code: str) -> None:
@@ -336,11 +336,11 @@ def test_a_malformed_proxy_authorization_holds_no_credential(values: list[str], 
 @pytest.mark.parametrize(
     "value",
     [
-        _basic("callgate:" + GOOD),
-        _basic(GOOD + ":"),
+        basic("callgate:" + GOOD),
+        basic(GOOD + ":"),
         "Bearer " + GOOD,
         "bearer " + GOOD,
-        "BASIC " + _basic("x:" + GOOD)[6:],
+        "BASIC " + basic("x:" + GOOD)[6:],
     ],
 )
 def test_a_credential_is_found_as_password_as_user_and_as_bearer(value: str) -> None:
