@@ -23,6 +23,10 @@ TIME = datetime.datetime(2024, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 _ARN = "arn:aws:service:us-west-2:123456789012:thing/name"
 
 
+# Services that SDKs find by asking for an endpoint first, which answers with one of many cells.
+DISCOVERED = {"timestream-query": "query", "timestream-write": "ingest"}
+
+
 class _Captured(Exception):
     pass
 
@@ -44,12 +48,13 @@ class Builder:
         **more: Any,
     ):
         config = more.pop("config", None) or Config()
-        quiet = Config(
-            retries={"max_attempts": 0, "mode": "legacy"},
-            parameter_validation=False,
-            endpoint_discovery_enabled=False,
+        config = config.merge(
+            Config(retries={"max_attempts": 0, "mode": "legacy"}, parameter_validation=False)
         )
-        config = config.merge(quiet)
+        if service in DISCOVERED:
+            more.setdefault(
+                "endpoint_url", f"https://{DISCOVERED[service]}-cell1.timestream.{region}.amazonaws.com"
+            )
         self.client = (made or session()).create_client(service, region, config=config, **more)
         self.client.meta.events.register("before-send", self._capture)
         self.sent: HttpRequest | None = None

@@ -86,7 +86,7 @@ def _judge(
 
 
 def differences(given: Any, got: Any, model: OperationModel, *, same_names: bool) -> list[str]:
-    """Parameters that differ, but for tokens and checksums that botocore adds. Twins may differ in spelling."""
+    """Parameters that differ, but for tokens and checksums that botocore adds. Twins may be spelt apart."""
     added = {*model.idempotent_members, "ChecksumAlgorithm", "ContentLength", "ContentMD5", "ChecksumMode"}
     expected = plain(given)
     found = {key: value for key, value in got.items() if key in expected or key not in added}
@@ -99,7 +99,7 @@ def test_a_sample_of_all_services_is_read_as_it_was_meant() -> None:
     made = session()
     services = made.get_available_services()
     found = [line for service in services[::5] for line in check_service(made, service, 6)]
-    assert len(found) > 700
+    assert len(found) > 600
     assert "\n".join(line for line in found if line) == ""
 
 
