@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,14 @@ def test_the_documentation_lists_every_setting() -> None:
     for model in (IdentitySettings, IdentitySettings.model_fields["issuers"].annotation.__args__[0]):  # type: ignore[union-attr]
         for name, field in model.model_fields.items():
             assert f"`{name}`" in DOCUMENT or f"identity.{field.alias}" in DOCUMENT
+
+
+def test_the_documentation_explains_every_reason_code() -> None:
+    sources = (Path(__file__).parents[2] / "addons/callgate/identity").rglob("*.py")
+    raised = re.compile(r'(?:Refusal|refuse)\(\s*"([a-z_-]+)"')
+    codes = {code for file in sources for code in raised.findall(file.read_text())}
+    assert len(codes) > 20
+    assert {code for code in codes if f"`{code}`" not in DOCUMENT} == set()
 
 
 def identify(settings: dict[str, Any], key: SigningKey, claims: dict[str, Any]) -> Identity:
