@@ -102,7 +102,7 @@ class Call:
     `service` and `operation` are botocore's names. `candidates` holds every operation that the same bytes
     could mean (twins such as rds, neptune and docdb), the named one first. `account` is the caller's account
     as its access key id tells it, None if unknown. `auth` is one of sigv4, sigv4a, sigv2, presigned,
-    bearer, unsigned.
+    bearer, unsigned (the operation wants no signature) and anonymous (it wants one).
     `parameters` follow botocore's input shape: bytes for blobs, aware datetimes, exact numbers (int or
     Decimal).
     `idempotency_tokens` names the top-level parameters that an SDK makes anew for each run.

@@ -7,10 +7,11 @@ from __future__ import annotations
 from callgate.call import Call, HttpRequest, Refusal
 
 from .auth import account_of
-from .classify import classify
+from .classify import Match, classify
 from .endpoints import Endpoints, knows_host
 from .hosts import is_aws_domain
 from .iam import access_level
+from .index import index
 from .models import operation_model, service_model, signing_name
 from .needs import needs_of
 from .parameters import head_is_enough, read_parameters
@@ -77,12 +78,22 @@ def read(request: HttpRequest, endpoints: Endpoints = NO_ENDPOINTS) -> Call:
         partition=match.head.partition,
         account=account,
         access_key_id=match.head.auth.access_key_id,
-        auth="bearer" if match.head.auth.kind == "basic" else match.head.auth.kind,
+        auth=_auth(match),
         parameters=found.values,
         needs=needs,
         payload=found.payload,
         idempotency_tokens=tuple(found.model.idempotent_members) if found.model is not None else (),
     )
+
+
+def _auth(match: Match) -> str:
+    """How the request is authenticated; without a signature that its operation wants it is anonymous."""
+    kind = match.head.auth.kind
+    if kind == "unsigned" and match.head.host.site is None:
+        known = index().services
+        if not all(known[service].is_unsigned(operation) for service, operation in match.candidates):
+            return "anonymous"
+    return "bearer" if kind == "basic" else kind
 
 
 def head_suffices(request: HttpRequest, endpoints: Endpoints = NO_ENDPOINTS) -> bool:
