@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any
 
-from mitmproxy import connection, http, tcp
+from mitmproxy import connection, http, tcp, tls
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import layer, server_hooks
 
 from callgate import aws
 from callgate.call import Refusal
-from callgate.hooks import annotate, connect, judge, portal, record, respond, tunnel
+from callgate.hooks import annotate, connect, judge, portal, record, resolve, respond, tunnel
+from callgate.hooks.clients import Clients
 from callgate.hooks.exchange import Connection, Exchange
 from callgate.hooks.gateway import Gateway, new_call_id
 from callgate.hooks.guard import bare_answer, guarded, guarded_now
-from callgate.hooks.layers import ANSWERED, CHOSEN, RELEASED, RefusedHead
+from callgate.hooks.layers import UNCHECKED, ANSWERED, CHOSEN, RELEASED, RefusedHead
 from callgate.hooks.next_layer import choose_layer, refuse_layer
 from callgate.hooks.refusals import EarlyRefusals
 
 log = logging.getLogger(__name__)
 _PORTAL = "callgate_portal"
+_TLS_FAILED = Refusal("tls-failed", "The TLS handshake with the client failed.", status=400)
 _UNDECIDED = Refusal("not-decided", "The gateway has not decided on this request.", status=503)
 # Stands on every flow from its first hook on, and is never sent: the layers put one of their own in its place.
 _REFUSAL = bare_answer(_UNDECIDED)
@@ -36,11 +39,43 @@ class Bundle:
 
     name = "callgate"
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, handlers: Callable[[], Mapping[Any, Any]]) -> None:
         self.gateway = gateway
+        self.clients = Clients(gateway.terms.bounds, handlers)
         self.early = EarlyRefusals(gateway)
         self.connections: dict[str, Connection] = {}
         self.exchanges: dict[str, Exchange] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def client_connected(self, client: connection.Client) -> None:
+        """A client has a place, and a time to say who it is; or its connection is closed at once."""
+        client.error = "callgate: not admitted"
+        try:
+            self.clients.came(client.id)
+        except Refusal as refusal:
+            await self.early.note(refusal, source_ip=client.peername[0], target=None)
+            return
+        self.clients.awaiting(client.id, lambda: self._late(client))
+        client.error = None
+
+    def tls_established_client(self, data: tls.TlsData) -> None:
+        """In a tunnel to AWS, the handshake was what was awaited."""
+        if data.conn.id in self.connections:
+            self.clients.settled(data.conn.id)
+
+    async def tls_failed_client(self, data: tls.TlsData) -> None:
+        """What looked like TLS was none, or the client does not trust our certificate."""
+        if not self.clients.is_late(data.context.client.id):
+            await self.refused_head(RefusedHead(data.context.client, _TLS_FAILED))
+
+    def _late(self, client: connection.Client) -> None:
+        late = Refusal("handshake-timeout", "The client did not say who it is, or speak TLS, in time.", status=408)
+        self._soon(self.refused_head(RefusedHead(client, late)))
+
+    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
         """Only our layers read a connection, whatever mitmproxy's own choice was."""
@@ -72,8 +107,12 @@ class Bundle:
             identity, digest = await connect.identify(gateway, flow)
             exchange.identity = identity
             gateway.check_open()
+            session = sum(each.identity.session == identity.session for each in self.connections.values())
+            if session >= gateway.terms.bounds.session_connections:
+                raise Refusal("too-many-connections", "This session has as many connections as it may.", status=429)
             known = await connect.establish(gateway, identity, digest, exchange, flow)
             self.connections[flow.client_conn.id] = known
+            self.clients.awaiting(flow.client_conn.id, lambda: self._late(flow.client_conn))
             flow.response = None
 
         await guarded("connect", work, refusals.append, gateway.terms.stage_seconds)
@@ -94,6 +133,7 @@ class Bundle:
         flow.response = _REFUSAL
         if (known := self.connections.get(flow.client_conn.id)) is None:
             flow.metadata[_PORTAL] = True
+            self.clients.settled(flow.client_conn.id)
             return
         exchange = self.exchanges[flow.id] = known.exchange = self._exchange(flow.client_conn, known)
         exchange.flow_id = flow.id
@@ -195,11 +235,17 @@ class Bundle:
         known = self.connections.get(data.client.id)
         exchange = known.exchange if known else None
         open_call = exchange is not None and exchange.forwarded and not exchange.ended
-        if not open_call or not data.client.state & ConnectionState.CAN_READ:
-            data.server.error = "callgate: there is no call to connect for"
+        data.server.error = UNCHECKED
+        if known and open_call and data.client.state & ConnectionState.CAN_READ:
+            ranges = judge.permitted_ranges(self.gateway, known.kind)
+            if ranges is not None:
+                resolve.judging(ranges)
+            data.server.error = None
+            self.clients.settled(data.client.id)
 
     def client_disconnected(self, client: connection.Client) -> None:
         """No call of a connection stays without its terminal entry."""
+        self.clients.left(client.id)
         known = self.connections.pop(client.id, None)
         exchange = known.exchange if known else None
         if exchange is None or exchange.judging:

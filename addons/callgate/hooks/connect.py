@@ -41,6 +41,7 @@ async def establish(
     decision = judge.judge(gateway, exchange, exchange.call)
     if decision.effect == "hold":
         raise Refusal("tunnel-held", "A tunnel cannot wait for a person; allow or deny it.")
+    await judge.resolve_once(gateway, destination, "tunnel")
     await gateway.journal.append(record.intent(exchange, mask_key=gateway.mask_key))
     exchange.forwarded = True
     return Connection(destination, identity, "tunnel", digest, exchange)

@@ -20,13 +20,17 @@ _KEEP = 4096
 
 @dataclass(slots=True)
 class Connection:
-    """What CONNECT established for one client connection: to whom, for whom, and how it is read."""
+    """What CONNECT established for one client connection: to whom, for whom, and how it is read.
+
+    `resolved`: its name has been seen to lead only where it may.
+    """
 
     destination: Destination
     identity: Identity
     kind: Literal["aws", "inspect", "tunnel"]
     credential_digest: bytes
     exchange: Exchange | None = None
+    resolved: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from mitmproxy import flow
 from callgate.approvals import Holds
 from callgate.aws import Endpoints
 from callgate.call import Refusal
+from callgate.channel import Network
 from callgate.decision import Mode
 from callgate.hooks.layers import Bounds
 from callgate.identity import Authenticator
@@ -44,6 +45,7 @@ class Terms:
     mask_limit: int = 4_000_000
     hold_body: int = 1_000_000
     upstream: Upstream | None = None
+    private_ranges: tuple[Network, ...] = ()
     plaintext: bool = False
     resume_groups: tuple[str, ...] = ()
     watched: bool = True

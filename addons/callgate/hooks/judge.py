@@ -18,9 +18,9 @@ from mitmproxy.connection import ConnectionState
 from callgate import aws, web
 from callgate.approvals import Attempt
 from callgate.call import Call, HttpRequest, Refusal
-from callgate.channel import inner_destination
+from callgate.channel import Destination, Network, inner_destination
 from callgate.decision import Decision
-from callgate.hooks import record
+from callgate.hooks import record, resolve
 from callgate.hooks.exchange import Connection, Exchange
 from callgate.hooks.gateway import Gateway
 from callgate.hooks.held import shown_as_held
@@ -102,6 +102,20 @@ async def at_body(
     await admit(gateway, connection, exchange, flow, request, limit)
 
 
+def permitted_ranges(gateway: Gateway, kind: str) -> tuple[Network, ...] | None:
+    """The ranges that are not public in which a destination may lie; None where the configuration names its address."""
+    if kind != "aws":
+        return ()
+    return gateway.terms.private_ranges if gateway.terms.upstream is None else None
+
+
+async def resolve_once(gateway: Gateway, destination: Destination, kind: str) -> None:
+    """Whether the name leads only where it may. What it is connected to is judged again. Raises Refusal."""
+    ranges = permitted_ranges(gateway, kind)
+    if ranges is not None:
+        await resolve.check(destination.host, destination.port, ranges)
+
+
 def too_large(gateway: Gateway) -> Refusal:
     """The refusal of a body that would have to be read whole and is over the bound."""
     bound = gateway.terms.bounds.request_body
@@ -127,6 +141,9 @@ async def admit(
             _judge_again(gateway, connection, exchange, flow)
         if gone(flow)():
             raise Refusal("client-gone", "The client left before the call was passed on.")
+        if not connection.resolved:
+            await resolve_once(gateway, connection.destination, connection.kind)
+            connection.resolved = True
         intent = record.intent(exchange, mask_key=gateway.mask_key)
         await gateway.journal.append(*([exchange.ticket.used()] if exchange.ticket else []), intent)
         open_gate(gateway, connection, exchange, flow)

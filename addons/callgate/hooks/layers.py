@@ -31,17 +31,28 @@ _DISCARD_BYTES = 4 * 1024 * 1024
 _DISCARD_HEAD = 16 * 1024 * 1024
 _DISCARD_SECONDS = 5.0
 _JOIN_BYTES = 16 * 1024
+# What a client may send ahead of the answer to its last request.
+_AHEAD_BYTES = 1024 * 1024
+# What no hook has looked at is not connected to: `server_connect` takes this off a connection.
+UNCHECKED = "callgate: no hook has let this connection be opened"
 _CREDENTIAL = re.compile(rb"\nproxy-authorization:", re.IGNORECASE)
+_CUT_SHORT = Refusal("malformed-head", "The connection ended within a request head.", status=400)
 _TOO_LARGE = Refusal("token-too-large", "The token is longer than 8192 bytes.", status=407)
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Sizes in bytes: request heads, request bodies and response bodies that are read whole."""
+    """Sizes in bytes: request heads, request bodies and response bodies that are read whole. Times in seconds: from
+    a head's first byte to its last, and for a client to say who it is and to finish a TLS handshake.
+    `connections` counts those of all clients, `session_connections` those of one session.
+    """
 
     head: HeadLimits = HeadLimits()
-    head_seconds: float = 30.0
+    head_seconds: float = 10.0
+    handshake_seconds: float = 10.0
+    connections: int = 5000
+    session_connections: int = 1000
     request_body: int = 16 * 1024 * 1024
     response_body: int = 16 * 1024 * 1024
 
@@ -96,8 +107,31 @@ class StrictHttp1Server(Http1Server):
         self.bounds = bounds
         self.outer = outer
         self.discarded = 0
+        self.head_timer: commands.RequestWakeup | None = None
+
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if not isinstance(event, events.Wakeup):
+            yield from super()._handle_event(event)
+        elif self.state == self.discard:
+            yield commands.CloseConnection(self.conn)
+        elif event.command is self.head_timer:
+            self.head_timer = None
+            if self.state == self.read_headers and self.buf:
+                late = Refusal("head-timeout", "The request head was not complete in time.", status=408)
+                yield from self._refuse(late)
+
+    def wait(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """While a request is answered, what the client sends ahead is kept, within a bound."""
+        if isinstance(event, events.DataReceived) and len(self.buf) > _AHEAD_BYTES:
+            event = events.ConnectionClosed(self.conn)
+        yield from super().wait(event)
 
     def read_headers(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
+        if isinstance(event, events.ConnectionClosed) and self.buf:
+            yield RefusedHeadHook(RefusedHead(self.context.client, _CUT_SHORT))
+            yield commands.CloseConnection(self.conn)
+            self.state = self.done
+            return
         if isinstance(event, events.DataReceived):
             raw = bytes(self.buf)
             try:
@@ -108,7 +142,12 @@ class StrictHttp1Server(Http1Server):
                 yield from self._refuse(refusal)
                 return
             if not complete:
+                if self.head_timer is None:
+                    self.head_timer = commands.RequestWakeup(self.bounds.head_seconds)
+                    yield self.head_timer
                 return
+            # The timer that runs is the last head's: it must not end the next one.
+            self.head_timer = None
         yield from super().read_headers(event)
 
     def _judge(self, raw: bytes) -> bool:
@@ -144,6 +183,7 @@ class StrictHttp1Server(Http1Server):
         if refusal.status in (407, 431) and b"\r\n\r\n" not in bytes(self.buf):
             # Closing at once would reset the connection under a client that still sends its head.
             yield commands.RequestWakeup(_DISCARD_SECONDS)
+            self.head_timer = None
             self.state = self.discard
         else:
             yield commands.CloseConnection(self.conn)
@@ -295,7 +335,10 @@ class Http(http_layers.HttpLayer):
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         try:
-            yield from _joined(super()._handle_event(event))
+            for command in _joined(super()._handle_event(event)):
+                if isinstance(command, commands.OpenConnection):
+                    command.connection.error = UNCHECKED
+                yield command
         except Exception as exc:  # noqa: BLE001 - whatever it was, the connection must not hang
             log.error("closing a connection that mitmproxy cannot go on with: %s", type(exc).__name__)
             for peer in list(self.connections):

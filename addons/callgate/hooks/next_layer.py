@@ -14,7 +14,7 @@ from callgate.call import Refusal
 from callgate.channel import canonical_host
 from callgate.hooks.exchange import Connection
 from callgate.hooks.gateway import Terms
-from callgate.hooks.layers import Close, Http
+from callgate.hooks.layers import UNCHECKED, Close, Http
 
 # A ClientHello that is larger is nobody's; mitmproxy would collect without end.
 _HELLO_BYTES = 64 * 1024
@@ -95,6 +95,7 @@ def _tunnel(context: context.Context, data: bytes, known: Connection) -> layer.L
         return None
     if hello.sni is None or canonical_host(hello.sni) != known.destination.host:
         raise Refusal("destination-mismatch", "CONNECT target and TLS server name (SNI) differ.")
+    context.server.error = UNCHECKED
     return TCPLayer(context)
 
 

@@ -64,12 +64,20 @@ class AwsSettings(_Section):
 
 
 class LimitSettings(_Section):
-    """Bounds on what comes from runners and from AWS; sizes in bytes."""
+    """Bounds on what comes from runners and from AWS; sizes in bytes.
+
+    `head_time`: from a request head's first byte to its last. `handshake`: for a new connection to say who it is, and
+    for the TLS handshake in its tunnel. `connections` open at once, of all clients and of one session.
+    """
 
     head_size: int = Field(default=65_536, ge=1024)
     head_fields: int = Field(default=200, ge=10)
     request_body: int = Field(default=16 * 1024 * 1024, ge=1024)
     masked_response: int = Field(default=4_000_000, ge=1024)
+    head_time: Duration = Field(default=10.0, gt=0)
+    handshake: Duration = Field(default=10.0, gt=0)
+    connections: int = Field(default=5000, ge=1)
+    session_connections: int = Field(default=1000, ge=1)
     hold_body: int = Field(default=1_000_000, ge=0)
     stage: Duration = 10.0
 

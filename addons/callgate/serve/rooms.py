@@ -16,7 +16,7 @@ from mitmproxy import flow
 from callgate import __version__
 from callgate.approvals import Door, Holds, Webhooks
 from callgate.aws import Endpoints
-from callgate.channel import HeadLimits
+from callgate.channel import HeadLimits, parse_ranges
 from callgate.hooks.gateway import Gateway, Terms, Upstream
 from callgate.hooks.layers import Bounds
 from callgate.identity import Authenticator
@@ -167,12 +167,17 @@ def open_rooms(settings: Settings, show: Callable[[flow.Flow], Awaitable[None]],
             stage_seconds=limits.stage,
             bounds=Bounds(
                 head=HeadLimits(limits.head_size, limits.head_fields),
+                head_seconds=limits.head_time,
+                handshake_seconds=limits.handshake,
+                connections=limits.connections,
+                session_connections=limits.session_connections,
                 request_body=limits.request_body,
                 response_body=limits.masked_response,
             ),
             mask_limit=limits.masked_response,
             hold_body=limits.hold_body,
             upstream=upstream,
+            private_ranges=_parsed("aws.private_ranges", parse_ranges, settings.aws.private_ranges),
             plaintext=settings.proxy.plaintext,
             resume_groups=settings.approvals.resume_groups,
             watched=watched,

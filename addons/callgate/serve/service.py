@@ -16,6 +16,7 @@ from mitmproxy import connection, exceptions
 from mitmproxy.hooks import UpdateHook
 from mitmproxy.master import Master
 
+from callgate.hooks import resolve
 from callgate.hooks.bundle import Bundle
 from callgate.serve import options
 from callgate.serve.admin import AdminServer
@@ -30,7 +31,7 @@ class Service(Bundle):
     """The bundle with its lifecycle."""
 
     def __init__(self, master: Master, rooms: Rooms) -> None:
-        super().__init__(rooms.gateway)
+        super().__init__(rooms.gateway, lambda: master.addons.get("proxyserver").connections)
         self.master = master
         self.rooms = rooms
         self.admin = AdminServer(rooms)
@@ -50,6 +51,7 @@ class Service(Bundle):
         """The proxy port is open: open the rest. Until then every hook refuses."""
         if problem := options.foreign_addon(self.master.addons):
             fail(ConfigError(problem))
+        resolve.install(asyncio.get_running_loop())
         await self._listen()
         try:
             await self.rooms.start()
@@ -84,14 +86,9 @@ class Service(Bundle):
 
     def cut(self, session: str) -> None:
         """Close every connection of a session; what it holds is not released."""
-        handlers = self.master.addons.get("proxyserver").connections
         for client_id, known in list(self.connections.items()):
-            handler = handlers.get(client_id)
-            if known.identity.session != session or handler is None:
-                continue
-            io = handler.transports.get(handler.client)
-            if io is not None and io.handler is not None:
-                io.handler.cancel("session revoked")
+            if known.identity.session == session:
+                self.clients.cut(client_id)
 
     def client_disconnected(self, client: connection.Client) -> None:
         """Also closes the socket where mitmproxy leaves it open.
