@@ -192,6 +192,5 @@ def _path(key: str, text: str, shapes: Sequence[object], what: str) -> _Warnings
         return
     walked = PathCheck(Path(text), shapes)
     if not walked.found:
-        hint = f"; did you mean {walked.near}?" if walked.near else ""
         missing = f" has no {walked.missing}" if walked.missing else " has nothing there"
-        yield key, f"{text} can never find anything: the {what}{missing}{hint}"
+        yield key, f"{text} can never find anything: the {what}{missing}{walked.hint}"

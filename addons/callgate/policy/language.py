@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
 from callgate.duration import Duration
 from callgate.policy.words import (
@@ -62,7 +70,7 @@ class Tests(Table):
     greater: Number | None = None
     less: Number | None = None
     cidr: Words | None = Field(None, description="networks, of which one must contain the address or network")
-    size: Annotated[Size, BeforeValidator(_size)] | None = None
+    size: Annotated[Size, BeforeValidator(_size, json_schema_input_type=Size | int)] | None = None
 
     @property
     def given(self) -> list[str]:
@@ -79,7 +87,7 @@ class Condition(Tests):
 
     path: str = Field(description="a JSONPath over botocore's names of the parameters")
     inside: str | None = Field(None, description="a JSONPath into JSON that the text at `path` holds")
-    not_: Annotated[Tests, BeforeValidator(_not)] | None = Field(
+    not_: Annotated[Tests, BeforeValidator(_not, json_schema_input_type=Tests | Words)] | None = Field(
         None, alias="not", description="globs, or a table of tests, of which none may hold"
     )
     exists: bool | None = Field(None, strict=True)
@@ -120,16 +128,34 @@ class Between(Table):
         return self
 
 
+_Time = Annotated[Duration, WithJsonSchema({"type": "string", "examples": ["15m"]})]
+
+
 class Hold(Table):
     """What a hold rule demands: `count` approvals from people in the groups `by`, within a time."""
 
     by: Words
     count: int = Field(1, ge=1, le=20, strict=True)
-    within: Duration = Field(900.0, gt=0, description='how long the question stands, as in "15m"')
-    grant: Duration | None = Field(None, gt=0, description="how long an approval covers further calls")
+    within: _Time = Field(900.0, gt=0, description='how long the question stands, as in "15m"')
+    grant: _Time | None = Field(None, gt=0, description="how long an approval covers further calls")
 
 
-Conditions = Annotated[tuple[Condition, ...], BeforeValidator(listed), Field(min_length=1)]
+Level = Literal["list", "read", "write", "tagging", "permissions-management"]
+Levels = Annotated[
+    tuple[Level, ...],
+    BeforeValidator(listed, json_schema_input_type=Level | list[Level]),
+    Field(min_length=1),
+]
+Spans = Annotated[
+    tuple[Between, ...],
+    BeforeValidator(listed, json_schema_input_type=Between | list[Between]),
+    Field(min_length=1),
+]
+Conditions = Annotated[
+    tuple[Condition, ...],
+    BeforeValidator(listed, json_schema_input_type=Condition | list[Condition]),
+    Field(min_length=1),
+]
 
 _WHAT = {"action", "operation", "access"}
 _SAYING = {"id", "effect", "reason", "mode", "hold"}
@@ -146,11 +172,7 @@ class Rule(Table):
 
     action: Words | None = Field(None, description="IAM actions, as globs")
     operation: Words | None = Field(None, description="botocore's service:Operation, as globs")
-    access: Annotated[
-        tuple[Literal["list", "read", "write", "tagging", "permissions-management"], ...] | None,
-        BeforeValidator(listed),
-        Field(min_length=1),
-    ] = None
+    access: Levels | None = Field(None, description="IAM's access levels")
     resource: Matches | None = Field(None, description="ARNs, as globs")
     resource_account: Matches | None = Field(None, description="the account in the resource's ARN")
     account: Matches | None = Field(None, description="the caller's account")
@@ -158,7 +180,7 @@ class Rule(Table):
     principal: Principal | None = Field(None, description="claims of the identity, as globs")
     auth: Matches | None = Field(None, description="how the request is authenticated")
     source: Matches | None = Field(None, description="networks (CIDR) that the request came from")
-    between: Annotated[tuple[Between, ...], BeforeValidator(listed), Field(min_length=1)] | None = None
+    between: Spans | None = Field(None, description="days and hours")
     from_: Day | None = Field(None, alias="from", description="the first day")
     until: Day | None = Field(None, description="the last day")
     when: Conditions | None = Field(None, description="conditions that must all hold")

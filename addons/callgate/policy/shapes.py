@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import jsonpath_ng
 from jsonpath_ng.ext.filter import Filter
 
 from callgate.policy.jsonpath import Path
+from callgate.policy.names import near
 
 ANY = object()
 """A place of which the model does not say what it holds."""
@@ -19,12 +19,12 @@ class PathCheck:
     """One path walked over the shapes of some operations.
 
     `found` tells whether it can find something in one of them; if not, `missing` is the name at which it ends
-    and `near` the nearest name that is there.
+    and `hint` suggests the nearest name that is there.
     """
 
     def __init__(self, path: Path, shapes: Sequence[Any]) -> None:
         self.missing: str | None = None
-        self.near: str | None = None
+        self.hint = ""
         self._root = list(shapes)
         self.found = bool(self._walk(path.tree, self._root))
 
@@ -61,7 +61,7 @@ class PathCheck:
                 found.extend(place.members[name] for name in names if name in place.members)
         if places and not found and self.missing is None:
             self.missing = names[0]
-            self.near = next(iter(difflib.get_close_matches(names[0], known, n=1)), None)
+            self.hint = near(names[0], known)
         return found
 
 

@@ -14,8 +14,6 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, PlainValidator, StringConstraints, WithJsonSchema
 
-LEVELS = ("list", "read", "write", "tagging", "permissions-management")
-"""IAM's access levels."""
 SIGNED = ("sigv4", "sigv4a", "sigv2")
 AUTHS = ("signed", *SIGNED, "presigned", "bearer", "basic", "unsigned", "anonymous")
 """What `auth` may name; `signed` is any signature in the Authorization header."""
