@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from policy_calls import NOON
 
-from callgate.cli.aws_catalogue import AwsCatalogue
+from callgate.cli.aws_catalogue import aws_catalogue
 from callgate.policy import Moment, load_rules, parse_rules
 from callgate.policy.cases import case_files, coverage, run_cases
 from callgate.policy.checking import check
@@ -17,7 +17,7 @@ from callgate.policy.language import Rule
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
-CATALOGUE = AwsCatalogue()
+CATALOGUE = aws_catalogue()
 HEADING = re.compile(r"^##? (?!rules$|cases$)", flags=re.M)
 SECTIONS = {part.partition("\n")[0]: part for part in HEADING.split(PAGE) if "\n# rules\n" in part}
 

@@ -76,9 +76,14 @@ class AwsCatalogue:
             account=call.account,
         )
 
-    @cache  # noqa: B019 - a process has one catalogue
     def claims(self) -> Collection[str]:
         """Those of all issuer profiles."""
         return {"sub"} | {
             name for profile in profiles().values() for name in (*profile.required, *profile.optional)
         }
+
+
+@cache
+def aws_catalogue() -> AwsCatalogue:
+    """The one catalogue of this process."""
+    return AwsCatalogue()

@@ -14,7 +14,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from callgate.cli.aws_catalogue import AwsCatalogue
+from callgate.cli.aws_catalogue import aws_catalogue
 from callgate.cli.common import config_option, console, fail, json_option, load_config
 from callgate.policy import Moment, RuleError, RuleSet, load_rules
 from callgate.policy.cases import Outcome, case_files, coverage, run_cases
@@ -76,7 +76,7 @@ def check(paths: tuple[Path, ...], strict: bool, as_json: bool) -> None:
     callgate rules check --strict rules/baseline.toml rules/sets.toml
     """
     loaded = _load(paths, as_json=as_json)
-    warnings = find_warnings(loaded, AwsCatalogue(), dt.datetime.now(dt.UTC))
+    warnings = find_warnings(loaded, aws_catalogue(), dt.datetime.now(dt.UTC))
     if as_json:
         found = {"errors": [], "warnings": [_finding(each) for each in warnings], "digest": loaded.digest}
         click.echo(json.dumps(found))
@@ -102,7 +102,7 @@ def test(paths: tuple[Path, ...], strict: bool, as_json: bool) -> None:
     """
     loaded = _load(paths)
     moment = Moment(dt.datetime.now(dt.UTC))
-    needs_of = AwsCatalogue().needs_of
+    needs_of = aws_catalogue().needs_of
     outcomes: list[Outcome] = []
     try:
         for file in dict.fromkeys(file for path in paths for file in case_files(path)):
