@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from ledger_samples import intent
+from ledger_samples import intent, outcome
 
 from callgate.call import Refusal
 from callgate.ledger import Ledger, read_public_keys
@@ -198,3 +198,19 @@ def test_an_outage_is_written_to_the_gateways_log(
         ("ERROR", True, False),
         ("WARNING", False, True),
     ]
+
+
+def test_an_outcome_that_nobody_waits_for_is_held_back_during_an_outage_and_not_lost(
+    with_ledger: Callable[..., None], state: Path
+) -> None:
+    async def use(ledger: Ledger) -> None:
+        load = Load(ledger)
+        await load.append(1)
+        with marked_read_only(state):
+            assert await load.append(1)
+            ledger.append_soon(outcome("c0"))
+            assert await load.append(1)
+        await load.is_well_again()
+        assert ledger.query("SELECT callId, result FROM calls") == [{"callId": "c0", "result": "completed"}]
+
+    with_ledger(use)

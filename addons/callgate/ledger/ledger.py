@@ -106,7 +106,7 @@ class Ledger:
         return cls(folder / NAME, lock, writer, kept)
 
     def append_soon(self, *records: Record) -> None:
-        """Append what nobody waits for, with the next commit. A failure is an alarm in the log. As `append`."""
+        """Append what nobody waits for, with the next commit; kept back while the file takes no entries."""
         try:
             self._writer.submit_soon(Append(tuple(map(Draft.of, records))))
         except ValueError as error:

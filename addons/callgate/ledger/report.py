@@ -220,7 +220,8 @@ def _chart(rows: Sequence[Row]) -> str:
     )
     return (
         '<section><h2>Over time</h2><p class="about">Calls by verdict, in UTC.</p>'
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="Calls over time">{"".join(parts)}</svg>'
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="Calls over time">'
+        f"{''.join(parts)}</svg>"
         f'<div class="legend">{legend}</div></section>'
     )
 

@@ -78,8 +78,9 @@ class Writer:
         self._queue.put(append)
 
     def submit_soon(self, append: Append) -> None:
-        """Let an append that nobody waits for ride with the next commit, within `_TICK` seconds: it costs no sync of
-        its own.
+        """Let an append that nobody waits for ride with the next commit, within `_TICK` seconds.
+
+        It costs no sync of its own. While the file takes no entries it is held back, not lost.
         """
         self._riders.append(append)
 
@@ -97,6 +98,9 @@ class Writer:
                     batch, sign=stopping or time.monotonic() >= self._due
                 )
             except Unavailable as error:
+                # Riders tell of what has happened already, so they wait for better times.
+                self._riders.extendleft(append for append in reversed(batch) if append.loop is None)
+                batch = [append for append in batch if append.loop is not None]
                 results = self._refuse(batch, str(error))
             except Exception as error:
                 # A bug here must refuse calls, not end the thread that every call waits for.
