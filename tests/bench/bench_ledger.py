@@ -193,9 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.json:
         json.dump(found, sys.stdout, indent=2)
         return
-    print(
-        f"{found['pairs_per_second']:8.0f} pairs of intent and outcome a second, synced, {LANES} calls at a time"
-    )
+    print(f"{found['pairs_per_second']:8.0f} pairs a second, intent and outcome synced, {LANES} at a time")
     print(
         f"{found['plain_sqlite3_pairs_per_second']:8.0f} the same rows in the same batches with plain sqlite3"
     )
