@@ -21,7 +21,7 @@ from botocore.model import Shape, StructureShape
 from callgate.aws.models import model_of, service_model
 from callgate.call import Call, HttpResponse, Refusal
 from callgate.decision import Mask
-from callgate.masking import cbor_spans, checksums, json_spans, xml_spans
+from callgate.masking import cbor_spans, checksums, json_spans, sqs, xml_spans
 from callgate.masking.coding import decode
 from callgate.masking.edits import unreadable
 from callgate.masking.errors import error_code
@@ -149,6 +149,8 @@ class _Answer:
             headers, part = self.head(root), _body_place(root)
             blob = part.shape is not None and part.kind in ("blob", "string")
             new = self.body(body, root, part) if body else body
+            if new != body and self.call.service == "sqs" and self.status < 300:
+                new = sqs.put_right(_text(body), _text(new)).encode()
         if new == body:
             new = response.body
         else:
@@ -198,12 +200,18 @@ class _Answer:
 @functools.lru_cache(maxsize=1024)
 def _root(masks: tuple[Mask, ...], service: str, operation: str, protocol: str, code: str | None) -> Place:
     """The place of the whole output of an operation, or of the error `code`."""
-    if protocol not in WIRE_NAMES:
-        raise unreadable("the call's protocol is not one that can be masked", "mask-unsupported")
     model = model_of(service, operation)
-    shape: Shape | None = model.output_shape if model is not None else None
-    if code is not None:
-        shape = service_model(service).shape_for_error_code(code) if model is not None else None
+    shape: Shape | None = None
+    if model is not None:
+        spoken = model.service_model.metadata.get("protocols") or [model.service_model.metadata["protocol"]]
+        if protocol not in spoken:
+            # Older SDKs speak SQS's former query protocol: today's model does not have its names.
+            raise unreadable(
+                "the model of the service does not speak the call's protocol", "mask-unsupported"
+            )
+        shape = model.output_shape if code is None else service_model(service).shape_for_error_code(code)
+    elif protocol not in WIRE_NAMES:
+        raise unreadable("the call's protocol is not one that can be masked", "mask-unsupported")
     return Plan(masks, WIRE_NAMES[protocol], is_secret(service, operation)).root(shape)
 
 
