@@ -1,4 +1,4 @@
-"""Which addresses may be connected to: public ones, and for AWS's own names the ranges that are configured."""
+"""Which addresses may be connected to: public ones, and for AWS's own names the configured ranges."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
-# Instance metadata, its IPv6 form, and what is only ever the machine's own link: no configuration opens these.
+# Instance metadata, its IPv6 form, and the machine's own link: no configuration opens these.
 _NEVER: tuple[Network, ...] = (
     ipaddress.IPv4Network("169.254.0.0/16"),
     ipaddress.IPv6Network("fe80::/10"),
@@ -28,8 +28,8 @@ def parse_ranges(texts: Sequence[str]) -> tuple[Network, ...]:
 def judge_address(text: str, permitted: Sequence[Network] = ()) -> None:
     """Judge an address that a name has resolved to.
 
-    Private, loopback, link-local, multicast and reserved addresses are refused, also where an IPv6 address carries one
-    of them (mapped, compatible, 6to4, Teredo, NAT64), unless `permitted` covers them. Raises Refusal.
+    Private, loopback, link-local, multicast and reserved addresses are refused, also where an IPv6 address
+    carries one of them (mapped, compatible, 6to4, Teredo, NAT64), unless `permitted` covers them. Raises Refusal.
     """
     try:
         address = ipaddress.ip_address(text.partition("%")[0])

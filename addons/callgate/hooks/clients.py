@@ -1,4 +1,6 @@
-"""The runners' connections: how many there may be, how long each may take to say something, and how one is cut."""
+"""The runners' connections: how many there may be, how long each may take to say something, and how one is
+cut.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ class Clients:
     def came(self, client_id: str) -> None:
         """A connection was opened. Raises Refusal if there are as many as there may be."""
         if len(self._timers) >= self._bounds.connections:
-            raise Refusal("too-many-connections", "The gateway has as many connections as it takes.", status=503)
+            raise Refusal(
+                "too-many-connections", "The gateway has as many connections as it takes.", status=503
+            )
         self._timers[client_id] = None
 
     def left(self, client_id: str) -> None:
@@ -32,7 +36,9 @@ class Clients:
         self._late.discard(client_id)
 
     def awaiting(self, client_id: str, late: Callable[[], None]) -> None:
-        """Something must come within the time for a handshake; if it does not, call `late` and cut the connection."""
+        """Something must come within the time for a handshake; if it does not, call `late` and cut the
+        connection.
+        """
         self.settled(client_id)
 
         def act() -> None:
