@@ -110,8 +110,10 @@ def requests(draw: st.DrawFn) -> HttpRequest:
 
 
 NAMES = [
-    "Content-Encoding", "Content-Type", "Content-Length", "X-Amz-Target", "smithy-protocol", "Host", "Authorization",
-    "x-amz-content-sha256", "x-amz-decoded-content-length", "x-amz-copy-source", "X-Amz-Region-Set", "x-amz-meta-a",
+    "Content-Encoding", "Content-Type", "Content-Length", "X-Amz-Target", "smithy-protocol", "Host",
+    "Authorization",
+    "x-amz-content-sha256", "x-amz-decoded-content-length", "x-amz-copy-source", "X-Amz-Region-Set",
+    "x-amz-meta-a",
 ]  # fmt: skip
 
 

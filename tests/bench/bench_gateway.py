@@ -6,7 +6,8 @@
     scripts/bench --json            for scripts
 
 (a) plain mitmdump without addons; (b) mitmproxy's Master with only what forwards; (c) `callgate serve` with
-everything on: 200 rules, JSON and XML calls, a mask on one call in ten, a synced ledger; (d) the same bundle in
+everything on: 200 rules, JSON and XML calls, a mask on one call in ten, a synced ledger; (d) the same
+bundle in
 stock mitmdump. All figures are ratios to be read within one run: machines are noisy.
 """
 

@@ -1,4 +1,4 @@
-"""mitmproxy's Master with only what forwards requests, and no gateway: `lean_master.py PORT_FILE [stream]`."""
+"""mitmproxy's Master with only what forwards, and no gateway: `lean_master.py PORT_FILE CONFDIR [stream]`."""
 
 from __future__ import annotations
 

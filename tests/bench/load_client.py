@@ -1,7 +1,9 @@
-"""A load generator: `load_client.py JSON` opens connections through a proxy and prints what it measured as JSON.
+"""A load generator: `load_client.py JSON` opens connections through a proxy and prints what it measured as
+JSON.
 
 The argument: {"proxy": [host, port], "authorization": "Basic …" or null, "connections": n, "seconds": s,
-"idle": n, "fresh": bool, "jobs": [{"host", "port", "request" (base64)}, …]}. Each connection keeps to one host and
+"idle": n, "fresh": bool, "jobs": [{"host", "port", "request" (base64)}, …]}. Each connection keeps to one
+host and
 sends its requests one after another; with `fresh`, every request has a connection of its own.
 """
 

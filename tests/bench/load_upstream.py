@@ -1,6 +1,8 @@
-"""A TLS upstream on the loopback that stands in for AWS: `load_upstream.py CERT` prints its port, then serves.
+"""A TLS upstream on the loopback that stands in for AWS: `load_upstream.py CERT` prints its port, then
+serves.
 
-It answers by the operation: small JSON or XML, a secret, `/download` with as many bytes as `x-bench-size` says, and
+It answers by the operation: small JSON or XML, a secret, `/download` with as many bytes as `x-bench-size`
+says, and
 whatever is uploaded with an empty 200.
 """
 
@@ -82,7 +84,7 @@ class Server(asyncio.Protocol):
 
     def reply(self) -> None:
         if size := _SIZE.search(self.head):
-            asyncio.ensure_future(self.download(int(size[1])))
+            self.task = asyncio.ensure_future(self.download(int(size[1])))
         else:
             self.transport.write(answer(self.head))
 

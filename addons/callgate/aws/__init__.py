@@ -4,18 +4,17 @@ package.
 
 from __future__ import annotations
 
+from callgate.aws.auth import account_of
+from callgate.aws.classify import Match, classify
+from callgate.aws.endpoints import Endpoints, knows_host
+from callgate.aws.hosts import is_aws_domain
+from callgate.aws.iam import access_level
+from callgate.aws.index import index
+from callgate.aws.models import operation_model, service_model, signing_name
+from callgate.aws.needs import needs_of
+from callgate.aws.parameters import head_is_enough, read_parameters
+from callgate.aws.refusal import answer
 from callgate.call import Call, HttpRequest, Refusal
-
-from .auth import account_of
-from .classify import Match, classify
-from .endpoints import Endpoints, knows_host
-from .hosts import is_aws_domain
-from .iam import access_level
-from .index import index
-from .models import operation_model, service_model, signing_name
-from .needs import needs_of
-from .parameters import head_is_enough, read_parameters
-from .refusal import answer
 
 __all__ = [
     "Endpoints",

@@ -13,9 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from callgate.aws.target import Pairs
 from callgate.call import Refusal
-
-from .target import Pairs
 
 _V4 = re.compile(
     r"(AWS4-HMAC-SHA256|AWS4-ECDSA-P256-SHA256) Credential=([^\s,=]+), ?"

@@ -9,10 +9,9 @@ from typing import Any
 
 from botocore.model import Shape
 
+from callgate.aws.jsonbody import shown
+from callgate.aws.scalars import MAX_DEPTH, epoch, integer, twice, unknown, wire_members, wrong
 from callgate.call import Refusal
-
-from .jsonbody import shown
-from .scalars import MAX_DEPTH, epoch, integer, twice, unknown, wire_members, wrong
 
 
 class _Time(tuple[Any]):

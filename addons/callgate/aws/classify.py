@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from callgate.aws.body import plain_body
+from callgate.aws.endpoints import Endpoints
+from callgate.aws.head import Head, read_head
+from callgate.aws.headers import FORM, media_type
+from callgate.aws.index import index
+from callgate.aws.routes import Found, Route, find
+from callgate.aws.rpc import named_operation, primary_first
+from callgate.aws.s3post import is_form_post
+from callgate.aws.sites import OTLP
+from callgate.aws.target import Pairs, read_form
 from callgate.call import HttpRequest, Refusal
-
-from .body import plain_body
-from .endpoints import Endpoints
-from .head import Head, read_head
-from .headers import FORM, media_type
-from .index import index
-from .routes import Found, Route, find
-from .rpc import named_operation, primary_first
-from .s3post import is_form_post
-from .sites import OTLP
-from .target import Pairs, read_form
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from .hosts import Host, aws_host
-from .index import index
+from callgate.aws.hosts import Host, aws_host
+from callgate.aws.index import index
 
 _TEXT = re.compile(
     r"(?:https?://)?(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>\d{1,5}))?"

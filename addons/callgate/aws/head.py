@@ -6,14 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from callgate.aws.auth import Auth, read_auth
+from callgate.aws.endpoints import Endpoints, standin
+from callgate.aws.headers import read_headers
+from callgate.aws.hosts import Host, aws_host
+from callgate.aws.index import index
+from callgate.aws.target import Target, read_target
 from callgate.call import HttpRequest, Refusal
-
-from .auth import Auth, read_auth
-from .endpoints import Endpoints, standin
-from .headers import read_headers
-from .hosts import Host, aws_host
-from .index import index
-from .target import Target, read_target
 
 _METHODS = frozenset(("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"))
 

@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .index import Index, index
-from .s3hosts import S3Address, s3_address
-from .sites import Site, site_at
+from callgate.aws.index import Index, index
+from callgate.aws.s3hosts import S3Address, s3_address
+from callgate.aws.sites import Site, site_at
 
 # Suffixes beyond those of the partitions under which AWS offers APIs or hosts of its own.
 MORE_SUFFIXES = (

@@ -9,9 +9,7 @@ from typing import Any
 
 from botocore.model import Shape
 
-from callgate.call import Refusal
-
-from .scalars import (
+from callgate.aws.scalars import (
     MAX_DEPTH,
     blob,
     epoch,
@@ -23,6 +21,7 @@ from .scalars import (
     wire_members,
     wrong,
 )
+from callgate.call import Refusal
 
 _SURROGATE = re.compile(rb"\\[uU][dD][89a-fA-F]")
 

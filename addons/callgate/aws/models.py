@@ -13,9 +13,8 @@ from importlib.resources import files
 
 from botocore.model import OperationModel, OperationNotFoundError, ServiceModel
 
+from callgate.aws.index import index
 from callgate.call import Call, Refusal
-
-from .index import index
 
 UNMODELLED = frozenset(("https", "otlp"))
 """Protocols of calls that stand in no model, though the operation's name may."""

@@ -7,17 +7,16 @@ from typing import Any
 
 from botocore.model import OperationModel
 
+from callgate.aws.body import plain_body
+from callgate.aws.cborbody import load_cbor, read_cbor
+from callgate.aws.classify import Match
+from callgate.aws.headers import check_charset, media_type
+from callgate.aws.jsonbody import load_json, read_json
+from callgate.aws.models import model_of
+from callgate.aws.querybody import read_pairs
+from callgate.aws.restparams import read_rest
+from callgate.aws.scalars import unknown
 from callgate.call import Payload, Refusal
-
-from .body import plain_body
-from .cborbody import load_cbor, read_cbor
-from .classify import Match
-from .headers import check_charset, media_type
-from .jsonbody import load_json, read_json
-from .models import model_of
-from .querybody import read_pairs
-from .restparams import read_rest
-from .scalars import unknown
 
 _JSON_TYPES = frozenset(("application/x-amz-json-1.0", "application/x-amz-json-1.1", "application/json"))
 

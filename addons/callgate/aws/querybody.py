@@ -11,11 +11,10 @@ from typing import Any
 
 from botocore.model import Shape
 
+from callgate.aws.jsonbody import shown
+from callgate.aws.scalars import MAX_DEPTH, from_text, twice, unknown, wrong
+from callgate.aws.target import Pairs
 from callgate.call import Refusal
-
-from .jsonbody import shown
-from .scalars import MAX_DEPTH, from_text, twice, unknown, wrong
-from .target import Pairs
 
 _INDEX = re.compile(r"[1-9]\d{0,5}")
 

@@ -8,17 +8,16 @@ from typing import Any
 
 from botocore.model import OperationModel, Shape
 
+from callgate.aws.auth import S3_V2_KEYS, V4_KEYS
+from callgate.aws.body import plain_body, streamed_body
+from callgate.aws.classify import Match
+from callgate.aws.head import Head
+from callgate.aws.headers import check_charset, media_type
+from callgate.aws.jsonbody import load_json, read_json, shown
+from callgate.aws.routes import Route
+from callgate.aws.scalars import blob, from_text, twice, unknown, wrong
+from callgate.aws.xmlbody import load_xml, read_xml
 from callgate.call import HttpRequest, Payload, Refusal
-
-from .auth import S3_V2_KEYS, V4_KEYS
-from .body import plain_body, streamed_body
-from .classify import Match
-from .head import Head
-from .headers import check_charset, media_type
-from .jsonbody import load_json, read_json, shown
-from .routes import Route
-from .scalars import blob, from_text, twice, unknown, wrong
-from .xmlbody import load_xml, read_xml
 
 # A payload up to this many bytes stands among the parameters, a longer one as a reference.
 INLINE = 64 * 1024

@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from callgate.aws.index import index
+from callgate.aws.target import Target
 from callgate.call import Refusal
-
-from .index import index
-from .target import Target
 
 _LABEL = re.compile(r"\{([^}+]+)(\+?)\}")
 

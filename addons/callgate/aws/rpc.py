@@ -6,14 +6,13 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from callgate.aws.auth import QUERY_V2_KEYS, V4_KEYS
+from callgate.aws.body import plain_body
+from callgate.aws.head import Head
+from callgate.aws.headers import FORM, check_charset, media_type
+from callgate.aws.index import Service, index
+from callgate.aws.target import Pairs, read_form
 from callgate.call import Refusal
-
-from .auth import QUERY_V2_KEYS, V4_KEYS
-from .body import plain_body
-from .head import Head
-from .headers import FORM, check_charset, media_type
-from .index import Service, index
-from .target import Pairs, read_form
 
 _TARGET = re.compile(r"([A-Za-z0-9_.]+)\.([A-Za-z0-9_]+)")
 _CBOR_PATH = re.compile(r"service/([A-Za-z0-9_.]+)/operation/([A-Za-z0-9_]+)")

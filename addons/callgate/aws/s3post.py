@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .head import Head
-from .headers import media_type
+from callgate.aws.head import Head
+from callgate.aws.headers import media_type
 
 
 def is_form_post(head: Head) -> bool:

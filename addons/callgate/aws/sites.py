@@ -10,9 +10,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from callgate.aws.target import Target
 from callgate.call import HttpRequest, Need, Refusal
-
-from .target import Target
 
 _R = r"(?P<region>[a-z]{2,4}-[a-z]+(?:-[a-z]+)?-\d)"
 _A = r"(?P<account>\d{12})"

@@ -10,10 +10,9 @@ from xml.etree import ElementTree
 
 from botocore.model import Shape
 
+from callgate.aws.jsonbody import shown
+from callgate.aws.scalars import MAX_DEPTH, from_text, twice, unknown, wrong
 from callgate.call import Refusal
-
-from .jsonbody import shown
-from .scalars import MAX_DEPTH, from_text, twice, unknown, wrong
 
 _DECLARATION = re.compile(
     r"""\s*<\?xml\s+version=["']1\.[01]["'](?:\s+encoding=["'](?i:utf-8)["'])?"""

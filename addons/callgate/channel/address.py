@@ -29,7 +29,8 @@ def judge_address(text: str, permitted: Sequence[Network] = ()) -> None:
     """Judge an address that a name has resolved to.
 
     Private, loopback, link-local, multicast and reserved addresses are refused, also where an IPv6 address
-    carries one of them (mapped, compatible, 6to4, Teredo, NAT64), unless `permitted` covers them. Raises Refusal.
+    carries one of them (mapped, compatible, 6to4, Teredo, NAT64), unless `permitted` covers them. Raises
+    Refusal.
     """
     try:
         address = ipaddress.ip_address(text.partition("%")[0])

@@ -20,8 +20,8 @@ _REQUEST_LINE = re.compile(
 _FIELD_LINE = re.compile(rb"(%s):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*" % _TOKEN)
 _ONCE = frozenset(
     (
-        b"host content-length content-type transfer-encoding content-encoding authorization proxy-authorization"
-        b" expect x-amz-target x-amz-date x-amz-security-token x-amz-content-sha256 date"
+        b"host content-length content-type transfer-encoding content-encoding authorization"
+        b" proxy-authorization expect x-amz-target x-amz-date x-amz-security-token x-amz-content-sha256 date"
     ).split()
 )
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")

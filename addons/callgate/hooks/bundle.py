@@ -14,6 +14,8 @@ from typing import Any
 from mitmproxy import connection, http, tcp, tls
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import layer, server_hooks
+from mitmproxy.proxy.commands import StartHook
+from mitmproxy.proxy.layers.http import HttpRequestHeadersHook, HttpResponseHeadersHook, HttpResponseHook
 
 from callgate import aws
 from callgate.call import Refusal
@@ -22,7 +24,7 @@ from callgate.hooks.clients import Clients
 from callgate.hooks.exchange import Connection, Exchange
 from callgate.hooks.gateway import Gateway, new_call_id
 from callgate.hooks.guard import bare_answer, guarded, guarded_now
-from callgate.hooks.layers import UNCHECKED, ANSWERED, CHOSEN, RELEASED, RefusedHead
+from callgate.hooks.layers import ANSWERED, CHOSEN, RELEASED, UNCHECKED, RefusedHead
 from callgate.hooks.next_layer import choose_layer, refuse_layer
 from callgate.hooks.refusals import EarlyRefusals
 
@@ -30,7 +32,8 @@ log = logging.getLogger(__name__)
 _PORTAL = "callgate_portal"
 _TLS_FAILED = Refusal("tls-failed", "The TLS handshake with the client failed.", status=400)
 _UNDECIDED = Refusal("not-decided", "The gateway has not decided on this request.", status=503)
-# Stands on every flow from its first hook on, and is never sent: the layers put one of their own in its place.
+# Stands on every flow from its first hook on, and is never sent: the layers put one of their own in its
+# place.
 _REFUSAL = bare_answer(_UNDECIDED)
 
 
@@ -69,7 +72,9 @@ class Bundle:
             await self.refused_head(RefusedHead(data.context.client, _TLS_FAILED))
 
     def _late(self, client: connection.Client) -> None:
-        late = Refusal("handshake-timeout", "The client did not say who it is, or speak TLS, in time.", status=408)
+        late = Refusal(
+            "handshake-timeout", "The client did not say who it is, or speak TLS, in time.", status=408
+        )
         self._soon(self.refused_head(RefusedHead(client, late)))
 
     def _soon(self, work: Coroutine[Any, Any, None]) -> None:
@@ -80,7 +85,10 @@ class Bundle:
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
         """Only our layers read a connection, whatever mitmproxy's own choice was."""
         try:
-            choose_layer(nextlayer, self.connections.get(nextlayer.context.client.id), self.gateway.terms)
+            known = self.connections.get(nextlayer.context.client.id)
+            choose_layer(
+                nextlayer, known, self.gateway.terms, None if self.gateway.terms.watched else self.at_once
+            )
         except Exception as exc:  # noqa: BLE001 - mitmproxy's own choice must not stand
             log.error("callgate: next_layer failed: %s", type(exc).__name__)
             refuse_layer(
@@ -109,7 +117,9 @@ class Bundle:
             gateway.check_open()
             session = sum(each.identity.session == identity.session for each in self.connections.values())
             if session >= gateway.terms.bounds.session_connections:
-                raise Refusal("too-many-connections", "This session has as many connections as it may.", status=429)
+                raise Refusal(
+                    "too-many-connections", "This session has as many connections as it may.", status=429
+                )
             known = await connect.establish(gateway, identity, digest, exchange, flow)
             self.connections[flow.client_conn.id] = known
             self.clients.awaiting(flow.client_conn.id, lambda: self._late(flow.client_conn))
@@ -128,17 +138,31 @@ class Bundle:
         else:
             await self._refused(exchange, refusal)
 
+    def at_once(self, hook: StartHook) -> bool:
+        """Handle a hook in which nothing is waited for, and say so: what no other addon watches, the layers
+        need not
+        send around. Every hook has its way below as well.
+        """
+        match hook:
+            case HttpRequestHeadersHook(flow):
+                return self._begin(flow) is None
+            case HttpResponseHeadersHook(flow):
+                self._choose(flow)
+                return True
+            case HttpResponseHook(flow):
+                exchange = self.exchanges.get(flow.id)
+                if exchange is None or not exchange.forwarded:
+                    return True
+                if exchange.withheld or respond.waits(exchange, flow):
+                    return False
+                return guarded_now("response", lambda: self._release(flow, exchange)) is None
+        return False
+
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         """The refusal goes on first; what can be decided at the head is decided here."""
-        flow.response = _REFUSAL
-        if (known := self.connections.get(flow.client_conn.id)) is None:
-            flow.metadata[_PORTAL] = True
-            self.clients.settled(flow.client_conn.id)
+        if (begun := self._begin(flow)) is None:
             return
-        exchange = self.exchanges[flow.id] = known.exchange = self._exchange(flow.client_conn, known)
-        exchange.flow_id = flow.id
-        if judge.is_small(self.gateway, flow):
-            return
+        known, exchange = begun
 
         async def work(limit: asyncio.Timeout) -> None:
             await judge.at_head(self.gateway, known, exchange, flow, limit)
@@ -148,6 +172,17 @@ class Bundle:
             # Answers at once, with the body unread; see `layers.Stream`.
             flow.request.stream = True
             flow.request.headers.pop("expect", None)
+
+    def _begin(self, flow: http.HTTPFlow) -> tuple[Connection, Exchange] | None:
+        """Put the refusal on; whose call it is, if it has to be judged before its body comes."""
+        flow.response = _REFUSAL
+        if (known := self.connections.get(flow.client_conn.id)) is None:
+            flow.metadata[_PORTAL] = True
+            self.clients.settled(flow.client_conn.id)
+            return None
+        exchange = self.exchanges[flow.id] = known.exchange = self._exchange(flow.client_conn, known)
+        exchange.flow_id = flow.id
+        return None if judge.is_small(self.gateway, flow) else (known, exchange)
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """The request is whole: judge it, unless its head was enough."""
@@ -175,6 +210,9 @@ class Bundle:
 
     async def responseheaders(self, flow: http.HTTPFlow) -> None:
         """AWS's answer begins: choose how it goes back."""
+        self._choose(flow)
+
+    def _choose(self, flow: http.HTTPFlow) -> None:
         exchange = self.exchanges.get(flow.id)
         if exchange is None or not exchange.forwarded or exchange.ended:
             return
@@ -191,19 +229,25 @@ class Bundle:
 
     async def response(self, flow: http.HTTPFlow) -> None:
         """AWS's answer is there: masked or withheld, and the outcome recorded."""
-        exchange = self.exchanges.pop(flow.id, None)
+        exchange = self.exchanges.get(flow.id)
         if exchange is None or not exchange.forwarded:
             return
 
         async def work(_: asyncio.Timeout) -> None:
             if exchange.withheld:
                 raise exchange.withheld
-            await respond.at_body(self.gateway, exchange, flow)
-            flow.metadata[RELEASED] = True
+            await respond.prepare(self.gateway, exchange, flow)
+            self._release(flow, exchange)
 
         if refusal := await self._judging("response", exchange, work):
+            self.exchanges.pop(flow.id, None)
             await self._withhold(flow, exchange, refusal)
         self._scrub(flow, exchange)
+
+    def _release(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        respond.at_body(self.gateway, exchange, flow)
+        self.exchanges.pop(flow.id, None)
+        flow.metadata[RELEASED] = True
 
     async def response_too_large(self, flow: http.HTTPFlow) -> None:
         """A response that has to be read whole grew over the bound."""

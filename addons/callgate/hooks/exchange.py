@@ -61,6 +61,7 @@ class Exchange:
     digest: Any = field(default_factory=hashlib.sha256)
     head: bytes = b""
     masker: StreamMasker | None = None
+    is_masked: bool = False
     masked: tuple[str, ...] = ()
 
     def count_sent(self, chunk: bytes) -> bytes:

@@ -34,7 +34,8 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """The settings that hooks need. Times in seconds, sizes in bytes. `watched`: somebody may look at flows (mitmweb,
+    """The settings that hooks need. Times in seconds, sizes in bytes. `watched`: somebody may look at flows
+    (mitmweb,
     mitmdump's log), so they are annotated and scrubbed.
     """
 

@@ -68,7 +68,9 @@ def establish(
 
 
 def is_small(gateway: Gateway, flow: http.HTTPFlow) -> bool:
-    """Nothing is won by judging at the head: no body, or a small one that the client sends without being asked."""
+    """Nothing is won by judging at the head: no body, or a small one that the client sends without being
+    asked.
+    """
     length = 0
     for name, value in flow.request.headers.fields:
         match name.lower():
@@ -103,7 +105,9 @@ async def at_body(
 
 
 def permitted_ranges(gateway: Gateway, kind: str) -> tuple[Network, ...] | None:
-    """The ranges that are not public in which a destination may lie; None where the configuration names its address."""
+    """The ranges that are not public in which a destination may lie; None where the configuration names its
+    address.
+    """
     if kind != "aws":
         return ()
     return gateway.terms.private_ranges if gateway.terms.upstream is None else None
@@ -196,11 +200,10 @@ def open_gate(gateway: Gateway, connection: Connection, exchange: Exchange, flow
     flow.request.headers.fields = _forwarded(
         flow.request.headers.fields, exchange, aws=connection.kind == "aws"
     )
-    if connection.kind == "aws":
-        if upstream := gateway.terms.upstream:
-            # Through `data`, since the properties would rewrite the Host header.
-            flow.request.data.scheme = upstream.scheme.encode()
-            flow.request.data.host, flow.request.data.port = upstream.host, upstream.port
+    if connection.kind == "aws" and (upstream := gateway.terms.upstream):
+        # Through `data`, since the properties would rewrite the Host header.
+        flow.request.data.scheme = upstream.scheme.encode()
+        flow.request.data.host, flow.request.data.port = upstream.host, upstream.port
     flow.request.data.authority = b""
     exchange.forwarded = True
     flow.metadata[OPENED] = True
@@ -280,7 +283,8 @@ def _judge_identity_headers(connection: Connection, request: HttpRequest) -> Non
 
 
 def _forwarded(fields: Fields, exchange: Exchange, *, aws: bool) -> Fields:
-    """The headers as they go to AWS: without those for the gateway, and with the call id in a User-Agent that the
+    """The headers as they go to AWS: without those for the gateway, and with the call id in a User-Agent
+    that the
     signature does not cover, so that CloudTrail names our entry.
     """
     kept = [field for field in fields if field[0].lower() not in _OURS]

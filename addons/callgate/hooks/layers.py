@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mitmproxy import connection, http
@@ -41,9 +42,14 @@ _TOO_LARGE = Refusal("token-too-large", "The token is longer than 8192 bytes.", 
 log = logging.getLogger(__name__)
 
 
+AtOnce = Callable[[commands.StartHook], bool]
+"""Handles a hook at once where nothing has to be waited for, and says whether it did."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Sizes in bytes: request heads, request bodies and response bodies that are read whole. Times in seconds: from
+    """Sizes in bytes: request heads, request bodies and response bodies that are read whole. Times in
+    seconds: from
     a head's first byte to its last, and for a client to say who it is and to finish a TLS handshake.
     `connections` counts those of all clients, `session_connections` those of one session.
     """
@@ -213,6 +219,7 @@ class Stream(http_layers.HttpStream):
     """One request and its response; can answer while the request is still coming in."""
 
     bounds = Bounds()
+    at_once: AtOnce | None = None
     discarded = 0
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
@@ -226,9 +233,13 @@ class Stream(http_layers.HttpStream):
                 command = ours.send(reply)
             except StopIteration:
                 return
-            reply = yield command
             if isinstance(command, commands.StartHook):
+                if self.at_once is None or not self.at_once(command):
+                    yield command
+                reply = None
                 self._close_unless_said(command)
+            else:
+                reply = yield command
 
     def _close_unless_said(self, hook: commands.StartHook) -> None:
         """mitmproxy goes on after a hook whatever became of it; what was not let through explicitly stays
@@ -320,16 +331,23 @@ def _closed(status: int) -> http.Response:
 class Http(http_layers.HttpLayer):
     """mitmproxy's HTTP layer with the strict parts in it."""
 
-    def __init__(self, context: context.Context, mode: http_layers.HTTPMode, bounds: Bounds) -> None:
+    def __init__(
+        self,
+        context: context.Context,
+        mode: http_layers.HTTPMode,
+        bounds: Bounds,
+        at_once: AtOnce | None = None,
+    ) -> None:
         super().__init__(context, mode)
         self.bounds = bounds
+        self.at_once = at_once
         self.connections[context.client] = StrictHttp1Server(
             context.fork(), bounds, outer=mode is http_layers.HTTPMode.regular
         )
 
     def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
         stream = Stream(self.context.fork(), stream_id)
-        stream.bounds = self.bounds
+        stream.bounds, stream.at_once = self.bounds, self.at_once
         self.streams[stream_id] = stream
         yield from self.event_to_child(stream, events.Start())
 
@@ -346,7 +364,8 @@ class Http(http_layers.HttpLayer):
 
 
 def _joined(ours: layer.CommandGenerator[None]) -> layer.CommandGenerator[None]:
-    """The same commands, with what goes to one peer without anything in between in one piece: a head and its body
+    """The same commands, with what goes to one peer without anything in between in one piece: a head and
+    its body
     cost one TLS record and one system call.
     """
     held: commands.SendData | None = None

@@ -14,13 +14,15 @@ from callgate.call import Refusal
 from callgate.channel import canonical_host
 from callgate.hooks.exchange import Connection
 from callgate.hooks.gateway import Terms
-from callgate.hooks.layers import UNCHECKED, Close, Http
+from callgate.hooks.layers import UNCHECKED, AtOnce, Close, Http
 
 # A ClientHello that is larger is nobody's; mitmproxy would collect without end.
 _HELLO_BYTES = 64 * 1024
 
 
-def choose_layer(nextlayer: layer.NextLayer, known: Connection | None, terms: Terms) -> None:
+def choose_layer(
+    nextlayer: layer.NextLayer, known: Connection | None, terms: Terms, at_once: AtOnce | None = None
+) -> None:
     """Replace mitmproxy's choice, made by the address and the look of the bytes, by ours, made by what
     CONNECT proved.
     """
@@ -29,7 +31,7 @@ def choose_layer(nextlayer: layer.NextLayer, known: Connection | None, terms: Te
     if not data:
         return
     try:
-        nextlayer.layer = _choose(nextlayer.context, data, known, terms)
+        nextlayer.layer = _choose(nextlayer.context, data, known, terms, at_once)
     except Refusal as refusal:
         refuse_layer(nextlayer, refusal)
 
@@ -51,7 +53,7 @@ def forget(nextlayer: layer.NextLayer) -> None:
 
 
 def _choose(
-    context: context.Context, data: bytes, known: Connection | None, terms: Terms
+    context: context.Context, data: bytes, known: Connection | None, terms: Terms, at_once: AtOnce | None
 ) -> layer.Layer | None:
     tls = starts_like_tls_record(data)
     inside = [each for each in context.layers if isinstance(each, ClientTLSLayer)]
@@ -65,7 +67,7 @@ def _choose(
             raise Refusal(
                 "plaintext-refused", "This proxy port speaks TLS only; use https:// in HTTPS_PROXY."
             )
-        return Http(context, HTTPMode.regular, terms.bounds)
+        return Http(context, HTTPMode.regular, terms.bounds, at_once)
     if known is None:
         raise Refusal("not-connected", "There is no tunnel that was let through.")
     after_connect = isinstance(context.layers[-1], ClientTLSLayer) and len(inside) > _outer_tls(context)
@@ -74,7 +76,7 @@ def _choose(
             raise Refusal("nested-tls", "TLS inside TLS is not read.")
         if context.client.alpn not in (None, b"", *HTTP1_ALPNS):
             raise Refusal("protocol-refused", "Only HTTP/1.1 is spoken here.")
-        return Http(context, HTTPMode.transparent, terms.bounds)
+        return Http(context, HTTPMode.transparent, terms.bounds, at_once)
     if len(data) > _HELLO_BYTES or not tls:
         if len(data) < 3 and b"\x16\x03\x01"[: len(data)] == data:
             return None

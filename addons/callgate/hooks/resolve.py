@@ -52,7 +52,9 @@ async def check(host: str, port: int, permitted: Sequence[Network]) -> None:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise Refusal("name-not-resolved", "The name of the destination has no address.", status=502) from None
+        raise Refusal(
+            "name-not-resolved", "The name of the destination has no address.", status=502
+        ) from None
     _judge(found, permitted)
 
 

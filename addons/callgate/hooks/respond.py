@@ -45,7 +45,26 @@ def at_head(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> None:
         raise too_large(gateway)
 
 
-async def at_body(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> None:
+def waits(exchange: Exchange, flow: http.HTTPFlow) -> bool:
+    """Whether `prepare` has something to wait for: an approval to settle, or much to mask."""
+    return exchange.ticket is not None or _is_much(exchange, flow)
+
+
+async def prepare(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> None:
+    """What must be waited for before `at_body`."""
+    response = flow.response
+    assert response is not None
+    if exchange.ticket is not None:
+        head = exchange.head if response.stream else (response.raw_content or b"")[:4096]
+        code = record.error_code(response.status_code, response.headers, head)
+        throttled = response.status_code == 429 or code in _THROTTLED
+        await _settle(gateway, exchange, executed=not throttled)
+    if _is_much(exchange, flow):
+        masked = await asyncio.to_thread(_masked, gateway, exchange, flow)
+        _put(flow, exchange, masked)
+
+
+def at_body(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> None:
     """The response is whole or has been streamed: mask it where it was not, and record the outcome."""
     response = flow.response
     assert response is not None
@@ -53,16 +72,15 @@ async def at_body(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> 
     assert exchange.decision is not None
     request_id = _request_id(response)
     if not response.stream:
-        exchange.received = len(response.raw_content or b"")
-        if exchange.decision.masks:
-            await _mask(gateway, exchange, flow)
+        if exchange.decision.masks and not exchange.is_masked:
+            _put(flow, exchange, _masked(gateway, exchange, flow))
         content = response.raw_content or b""
+        exchange.received = exchange.received or len(content)
         exchange.head = content[:4096]
         exchange.digest = hashlib.sha256(content)
     elif exchange.masker is not None:
         exchange.masked = exchange.masker.masked
     code = record.error_code(response.status_code, response.headers, exchange.head)
-    await _settle(gateway, exchange, executed=not (response.status_code == 429 or code in _THROTTLED))
     end(
         gateway,
         exchange,
@@ -108,7 +126,13 @@ def too_large(gateway: Gateway) -> Refusal:
     )
 
 
-async def _mask(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> None:
+def _is_much(exchange: Exchange, flow: http.HTTPFlow) -> bool:
+    response = flow.response
+    masks = exchange.decision.masks if exchange.decision else ()
+    return bool(masks and response and not response.stream and len(response.raw_content or b"") > _OFF_LOOP)
+
+
+def _masked(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> MaskedResponse:
     response, call, decision = flow.response, exchange.call, exchange.decision
     assert response is not None
     assert call is not None
@@ -118,24 +142,27 @@ async def _mask(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> No
         tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in response.headers.fields),
         response.raw_content or b"",
     )
+    if call.protocol == "http":
+        body, masked = mask_json(decision.masks, whole.body, key=gateway.mask_key)
+        length = ("Content-Length", str(len(body)))
+        headers = (*(field for field in whole.headers if field[0].lower() != "content-length"), length)
+        return MaskedResponse(HttpResponse(whole.status, headers, body), masked)
+    return mask_response(
+        decision.masks,
+        call,
+        whole,
+        method=flow.request.method,
+        key=gateway.mask_key,
+        limit=gateway.terms.mask_limit,
+    )
 
-    def work() -> MaskedResponse:
-        if call.protocol == "http":
-            body, masked = mask_json(decision.masks, whole.body, key=gateway.mask_key)
-            length = ("Content-Length", str(len(body)))
-            headers = (*(field for field in whole.headers if field[0].lower() != "content-length"), length)
-            return MaskedResponse(HttpResponse(whole.status, headers, body), masked)
-        return mask_response(
-            decision.masks,
-            call,
-            whole,
-            method=flow.request.method,
-            key=gateway.mask_key,
-            limit=gateway.terms.mask_limit,
-        )
 
-    result = await asyncio.to_thread(work) if len(whole.body) > _OFF_LOOP else work()
+def _put(flow: http.HTTPFlow, exchange: Exchange, result: MaskedResponse) -> None:
+    response = flow.response
+    assert response is not None
+    exchange.received = len(response.raw_content or b"")
     exchange.masked = result.masked
+    exchange.is_masked = True
     response.headers = http.Headers(
         [(k.encode("latin-1"), v.encode("latin-1")) for k, v in result.response.headers]
     )

@@ -66,7 +66,8 @@ class AwsSettings(_Section):
 class LimitSettings(_Section):
     """Bounds on what comes from runners and from AWS; sizes in bytes.
 
-    `head_time`: from a request head's first byte to its last. `handshake`: for a new connection to say who it is, and
+    `head_time`: from a request head's first byte to its last. `handshake`: for a new connection to say who
+    it is, and
     for the TLS handshake in its tunnel. `connections` open at once, of all clients and of one session.
     """
 

@@ -35,7 +35,8 @@ _FORCED: Mapping[str, Any] = {
 _EMPTY = (
     "allow_hosts ignore_hosts tcp_hosts udp_hosts modify_body modify_headers map_local map_remote block_list"
     " client_replay server_replay stickyauth stickycookie save_stream_file hardump intercept proxyauth"
-    " upstream_auth rfile connect_addr client_certs anticache anticomp proxy_debug keep_host_header request_client_cert"
+    " upstream_auth rfile connect_addr"
+    " client_certs anticache anticomp proxy_debug keep_host_header request_client_cert"
     " add_upstream_certs_to_client_chain"
 ).split()
 _OLD_TLS = frozenset(("UNBOUNDED", "SSL3", "TLS1", "TLS1_1"))
