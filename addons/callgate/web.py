@@ -27,9 +27,13 @@ def http_call(request: HttpRequest) -> Call:
     """`http:METHOD` with the URL as resource; a JSON body is in the parameters as `Body`. Raises Refusal."""
     url = f"https://{request.host}{request.target}"
     parameters: dict[str, Any] = {"Url": url}
-    types = request.values("content-type")
-    if request.body and types and types[0].partition(";")[0].strip().lower() == "application/json":
-        parameters["Body"] = _json_body(request)
+    if request.body:
+        types = request.values("content-type")
+        declared = bool(types) and types[0].partition(";")[0].strip().lower().endswith("json")
+        # A server may read JSON whatever it is called, so a rule on the body must see it whatever it is
+        # called.
+        if declared or request.body.lstrip()[:1] in (b"{", b"["):
+            parameters["Body"] = _json_body(request)
     return Call(
         service="http",
         operation=request.method,

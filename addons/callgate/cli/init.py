@@ -15,7 +15,7 @@ from callgate.ledger import Signer
 from callgate.serve import secrets, template
 from callgate.serve.rooms import StateFolder, parse_upstream
 
-_DEFAULT = ("baseline", "destructive", "secrets", "iam-decides")
+_DEFAULT = ("baseline", "destructive", "indirect", "secrets", "iam-decides")
 
 
 @click.command()

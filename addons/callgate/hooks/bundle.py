@@ -287,7 +287,7 @@ class Bundle:
             data.server.error = None
             self.clients.settled(data.client.id)
 
-    def client_disconnected(self, client: connection.Client) -> None:
+    async def client_disconnected(self, client: connection.Client) -> None:
         """No call of a connection stays without its terminal entry."""
         self.clients.left(client.id)
         known = self.connections.pop(client.id, None)
@@ -301,6 +301,8 @@ class Bundle:
             tunnel.end(self.gateway, exchange)
         elif exchange.forwarded:
             respond.end(self.gateway, exchange, "failed", reason="connection-lost")
+            if exchange.ticket is not None:
+                await self.gateway.holds.settle(exchange.ticket, None)
         else:
             exchange.ended = True
             left = Refusal("client-gone", "The client left before its request was complete.")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from mitmproxy import flow
 from callgate import __version__
 from callgate.approvals import Door, Holds, Webhooks
 from callgate.aws import Endpoints
+from callgate.call import Refusal
 from callgate.channel import HeadLimits, parse_ranges
 from callgate.hooks.gateway import Gateway, Terms, Upstream
 from callgate.hooks.layers import Bounds
@@ -80,7 +82,8 @@ class Rooms:
         """Bring back what the log says of sessions and holds."""
         await self.authenticator.start()
         self.webhooks.start(self.holds.subscribe())
-        await self.holds.start()
+        for attempt in await self.holds.start():
+            self.ledger.append_soon(self._lost(attempt))
         self.door.start()
         started = {"version": __version__, "origin": self.settings.ledger.origin, "mode": self.settings.mode}
         await self.ledger.append(Record("gateway.started", started))
@@ -92,6 +95,23 @@ class Rooms:
         await self.webhooks.close()
         await self.ledger.append(Record("gateway.stopped", {"reason": "stopped"}))
         await self.ledger.close()
+
+    def _lost(self, attempt: Mapping[str, Any]) -> Record:
+        """The terminal entry of a call that waited when the last gateway ended."""
+        body: dict[str, Any] = {
+            "result": "refused",
+            "reason": "gateway-restarted",
+            "message": "The gateway was restarted while the call was held.",
+            "statusCode": 503,
+            "holdId": attempt["holdId"],
+        }
+        # A hold that ended long ago is no longer in memory.
+        with contextlib.suppress(Refusal):
+            hold = self.holds.show(attempt["holdId"])
+            who = {key: hold[key] for key in ("principalId", "issuer", "sessionId")}
+            body |= {"service": hold["service"], "eventName": hold["operation"], "awsRegion": hold["region"]}
+            body |= {"userIdentity": who, "resources": hold["resources"]}
+        return Record("call.refused", body, subject=attempt["attemptId"], step="end")
 
     def health(self) -> dict[str, Any]:
         """What `/healthz` says: whether calls can pass, and if not, why."""

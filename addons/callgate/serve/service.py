@@ -94,12 +94,12 @@ class Service(Bundle):
             if known.identity.session == session:
                 self.clients.cut(client_id)
 
-    def client_disconnected(self, client: connection.Client) -> None:
+    async def client_disconnected(self, client: connection.Client) -> None:
         """Also closes the socket where mitmproxy leaves it open.
 
         It does when it closes a connection while the next piece of data waits for its turn.
         """
-        super().client_disconnected(client)
+        await super().client_disconnected(client)
         handler = self.master.addons.get("proxyserver").connections.get(client.id)
         io = handler.transports.pop(client, None) if handler else None
         if io is not None and io.writer is not None:
