@@ -71,11 +71,10 @@ class HttpResponse:
 class Need:
     """One pair of IAM action and resource ARN that a call must be permitted.
 
-    `resource` is `*` where the action has no resource. With `determined` false, the parts of the ARN
-    that could not be determined are `*` (or the whole is), and could be anything.
-    `operation` is the `service:Operation` (botocore's names) that the need comes from. `access` is IAM's
-    access level
-    of the action: list, read, write, tagging or permissions-management; None where the tables do not tell.
+    `resource` is `*` where the action has no resource. With `determined` false, the parts of the ARN that
+    could not be determined are `*` (or the whole is), and could be anything. `operation` is the
+    `service:Operation` (botocore's names) that the need comes from. `access` is IAM's access level of the
+    action: list, read, write, tagging or permissions-management; None where the tables do not tell.
     """
 
     action: str
@@ -100,12 +99,11 @@ class Call:
     """What a request asks of AWS (or of another API).
 
     `service` and `operation` are botocore's names. `candidates` holds every operation that the same bytes
-    could mean (twins such as rds, neptune and docdb), the named one first. `account` is the caller's account
-    as its access key id tells it, None if unknown. `auth` is one of sigv4, sigv4a, sigv2, presigned,
-    bearer, unsigned (the operation wants no signature) and anonymous (it wants one).
+    could mean (twins such as rds, neptune and docdb), the named one first. `account` is the caller's
+    account as its access key id tells it, None if unknown. `auth` is one of sigv4, sigv4a, sigv2,
+    presigned, bearer, unsigned (the operation wants no signature) and anonymous (it wants one).
     `parameters` follow botocore's input shape: bytes for blobs, aware datetimes, exact numbers (int or
-    Decimal).
-    `idempotency_tokens` names the top-level parameters that an SDK makes anew for each run.
+    Decimal). `idempotency_tokens` names the top-level parameters that an SDK makes anew for each run.
     """
 
     service: str

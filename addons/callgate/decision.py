@@ -16,9 +16,8 @@ class Mask:
 
     `paths` are JSONPaths (jsonpath-ng's text) over the modelled output; `how` is the way of masking
     (`fixed`, `last4`, `first4`, `hash`, `drop`); `inside` a JSONPath into JSON that a string at the path
-    holds;
-    `sensitive` adds the members that the model (and the curated overlay) calls sensitive;
-    `detect` names patterns that are masked in any string.
+    holds; `sensitive` adds the members that the model (and the curated overlay) calls sensitive; `detect`
+    names patterns that are masked in any string.
     """
 
     rule: str
@@ -48,10 +47,9 @@ class Decision:
     """May it: the verdict on one call of one identity.
 
     `effect` is what is applied. In observe mode `would` tells what enforcing would have done where that
-    differs
-    (`deny`, `hold`), and `would_mask` the masks that would have been put on. `rules` are the ids of all
-    rules that matched.
-    `code` names the reason (`rule-deny`, `no-rule-allows`, `rule-hold`, `rule-allow`); `digest` the rule set.
+    differs (`deny`, `hold`), and `would_mask` the masks that would have been put on. `rules` are the ids of
+    all rules that matched. `code` names the reason (`rule-deny`, `no-rule-allows`, `rule-hold`,
+    `rule-allow`); `digest` the rule set.
     """
 
     effect: Effect

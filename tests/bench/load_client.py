@@ -3,8 +3,7 @@ JSON.
 
 The argument: {"proxy": [host, port], "authorization": "Basic …" or null, "connections": n, "seconds": s,
 "idle": n, "fresh": bool, "jobs": [{"host", "port", "request" (base64)}, …]}. Each connection keeps to one
-host and
-sends its requests one after another; with `fresh`, every request has a connection of its own.
+host and sends its requests one after another; with `fresh`, every request has a connection of its own.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 serves.
 
 It answers by the operation: small JSON or XML, a secret, `/download` with as many bytes as `x-bench-size`
-says, and
-whatever is uploaded with an empty 200.
+says, and whatever is uploaded with an empty 200.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ _TEXT = re.compile(
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One stand-in. `service` is botocore's name or a signing name; without it the signature's scope names
-    the service.
-    Without `port` any port is meant. `path` is the base path, without a slash at its end."""
+    the service. Without `port` any port is meant. `path` is the base path, without a slash at its end.
+    """
 
     host: str
     port: int | None = None

@@ -23,8 +23,9 @@ _LABEL = re.compile(r"\{([^}+]+)(\+?)\}")
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
     """One way to an operation. `literals` are (key, value) of its query, `queries` and `headers` what it
-    requires;
-    `prefix` is the host prefix (`*` for a label of the caller's), `older` marks a URI of older releases."""
+    requires; `prefix` is the host prefix (`*` for a label of the caller's), `older` marks a URI of older
+    releases.
+    """
 
     service: str
     operation: str

@@ -22,8 +22,8 @@ Pairs = list[tuple[str, str]]
 @dataclass(frozen=True, slots=True)
 class Target:
     """A target taken apart. `segments` are the decoded parts of the path (`/a/b/` is `a`, `b` and an empty
-    one),
-    `slashed` says which hold a slash that was encoded; `pairs` are the decoded query in wire order."""
+    one), `slashed` says which hold a slash that was encoded; `pairs` are the decoded query in wire order.
+    """
 
     segments: tuple[str, ...]
     pairs: Pairs

@@ -140,8 +140,7 @@ class Bundle:
 
     def at_once(self, hook: StartHook) -> bool:
         """Handle a hook in which nothing is waited for, and say so: what no other addon watches, the layers
-        need not
-        send around. Every hook has its way below as well.
+        need not send around. Every hook has its way below as well.
         """
         match hook:
             case HttpRequestHeadersHook(flow):

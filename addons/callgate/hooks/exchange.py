@@ -38,8 +38,7 @@ class Exchange:
     """The state of one call.
 
     `judging`: a hook is at work on it. `forwarded`: its intent is in the ledger and the gate open.
-    `withheld`: why its
-    response does not go back. `ended`: its terminal entry is on its way to the ledger.
+    `withheld`: why its response does not go back. `ended`: its terminal entry is on its way to the ledger.
     """
 
     call_id: str

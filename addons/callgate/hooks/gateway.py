@@ -35,8 +35,7 @@ class Upstream:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """The settings that hooks need. Times in seconds, sizes in bytes. `watched`: somebody may look at flows
-    (mitmweb,
-    mitmdump's log), so they are annotated and scrubbed.
+    (mitmweb, mitmdump's log), so they are annotated and scrubbed.
     """
 
     mode: Mode = "enforce"

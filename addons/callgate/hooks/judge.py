@@ -284,8 +284,7 @@ def _judge_identity_headers(connection: Connection, request: HttpRequest) -> Non
 
 def _forwarded(fields: Fields, exchange: Exchange, *, aws: bool) -> Fields:
     """The headers as they go to AWS: without those for the gateway, and with the call id in a User-Agent
-    that the
-    signature does not cover, so that CloudTrail names our entry.
+    that the signature does not cover, so that CloudTrail names our entry.
     """
     kept = [field for field in fields if field[0].lower() not in _OURS]
     if aws and b"user-agent" not in _signed_headers(kept):

@@ -49,9 +49,8 @@ AtOnce = Callable[[commands.StartHook], bool]
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """Sizes in bytes: request heads, request bodies and response bodies that are read whole. Times in
-    seconds: from
-    a head's first byte to its last, and for a client to say who it is and to finish a TLS handshake.
-    `connections` counts those of all clients, `session_connections` those of one session.
+    seconds: from a head's first byte to its last, and for a client to say who it is and to finish a TLS
+    handshake. `connections` counts those of all clients, `session_connections` those of one session.
     """
 
     head: HeadLimits = HeadLimits()
@@ -365,8 +364,7 @@ class Http(http_layers.HttpLayer):
 
 def _joined(ours: layer.CommandGenerator[None]) -> layer.CommandGenerator[None]:
     """The same commands, with what goes to one peer without anything in between in one piece: a head and
-    its body
-    cost one TLS record and one system call.
+    its body cost one TLS record and one system call.
     """
     held: commands.SendData | None = None
     reply = None

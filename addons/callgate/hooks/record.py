@@ -1,9 +1,8 @@
 """What the ledger keeps of a call, with CloudTrail's names. Pure: everything comes in, plain JSON goes out.
 
 A call's entries stay small: members that have no value or their usual one (auth sigv4, mode enforce, a
-resource that
-is determined, nothing masked) are left out, and what a session says of its calls stands in the session's
-entry.
+resource that is determined, nothing masked) are left out, and what a session says of its calls stands in
+the session's entry.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Names become addresses under our eyes: what was judged is what is connected to.
 
 mitmproxy connects by name, so the event loop's own look-up is wrapped: it judges every address that it
-hands to a
-connection that `judging` announced in the same task. Other look-ups (issuers, webhooks) pass as they are.
+hands to a connection that `judging` announced in the same task. Other look-ups (issuers, webhooks) pass as
+they are.
 """
 
 from __future__ import annotations

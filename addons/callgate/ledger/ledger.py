@@ -76,11 +76,11 @@ class Ledger:
     ) -> Ledger:
         """Open or create the log in `folder` and start its writer.
 
-        Each checkpoint goes to all `keepers`. Calls that the last run left without an outcome get the outcome
-        `unknown`. `accept_gap` is a person's
-        reason for going on with a log that is older than its last checkpoint; the log then says so.
-        Raises LedgerError, in one line, if another gateway uses the folder, if it cannot be written, if a
-        newer release wrote it, if it was rolled back or does not match its last checkpoint.
+        Each checkpoint goes to all `keepers`. Calls that the last run left without an outcome get the
+        outcome `unknown`. `accept_gap` is a person's reason for going on with a log that is older than its
+        last checkpoint; the log then says so. Raises LedgerError, in one line, if another gateway uses the
+        folder, if it cannot be written, if a newer release wrote it, if it was rolled back or does not
+        match its last checkpoint.
         """
         lock = FolderLock(folder)
         store = None

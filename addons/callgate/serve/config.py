@@ -53,9 +53,9 @@ class AdminSettings(_Section):
 
 class AwsSettings(_Section):
     """`endpoint`: a URL that stands in for all of AWS. `hosts`: hosts that runners address and that stand
-    in for AWS
-    (`HOST[:PORT][/PATH][=SERVICE]`). `private_ranges`: CIDRs in which AWS's own names may resolve (VPC
-    endpoints)."""
+    in for AWS (`HOST[:PORT][/PATH][=SERVICE]`). `private_ranges`: CIDRs in which AWS's own names may
+    resolve (VPC endpoints).
+    """
 
     endpoint: str | None = None
     hosts: tuple[str, ...] = ()
@@ -67,8 +67,8 @@ class LimitSettings(_Section):
     """Bounds on what comes from runners and from AWS; sizes in bytes.
 
     `head_time`: from a request head's first byte to its last. `handshake`: for a new connection to say who
-    it is, and
-    for the TLS handshake in its tunnel. `connections` open at once, of all clients and of one session.
+    it is, and for the TLS handshake in its tunnel. `connections` open at once, of all clients and of one
+    session.
     """
 
     head_size: int = Field(default=65_536, ge=1024)

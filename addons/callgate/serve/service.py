@@ -124,8 +124,7 @@ class Service(Bundle):
 
 def register(master: Master, config: Path | None = None, *, watched: bool = True) -> None:
     """Put the gateway into `master`, once; `watched` as in `Terms`. A configuration that cannot be used
-    ends the process with status
-    2.
+    ends the process with status 2.
     """
     if master.addons.get(Service.name):
         return

@@ -26,8 +26,7 @@ class Ended:
 
     `seq` is the entry that ended it. `asked` is the body that says what was asked (of the intent, or of the
     refusal), `outcome` the body that says how it ended (of a refusal the same), `session` the body of the
-    session's opening.
-    Times are in seconds since the epoch.
+    session's opening. Times are in seconds since the epoch.
     """
 
     seq: int
