@@ -173,7 +173,7 @@ HOSTILE: dict[str, str | Callable[[], str]] = {
         f"iat {iat!r}": KEY.token(claims(iat=iat))
         for iat in (None, str(NOW), NOW + 0.5, NOW + 3600, NOW - 3600, True, -5, 0)
     },
-    **{f"nbf {nbf!r}": KEY.token(claims(nbf=nbf)) for nbf in (NOW + 60, "now", 1.5, True, -1)},
+    **{f"nbf {nbf!r}": KEY.token(claims(nbf=nbf)) for nbf in (NOW + 3600, "now", 1.5, True, -1)},
     "a life longer than the cap": KEY.token(claims(exp=NOW + 901)),
     "iat and exp moved to the future": KEY.token(claims(iat=NOW + 3600, nbf=NOW, exp=NOW + 3700)),
     # Subject
