@@ -163,6 +163,7 @@ def test_noise_is_refused(method: str, host: str, target: str, headers: Any, bod
     check(HttpRequest(method, host, target, tuple(headers), body), ENDPOINTS[1])
 
 
+@pytest.mark.timeout(3600)
 @quietly
 @given(st.binary(max_size=40))
 @example(b"\xbf\x61a\xbf\xff\xff")

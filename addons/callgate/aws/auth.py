@@ -87,7 +87,7 @@ _QUERY_MARKS = frozenset(
 def _from_header(header: str, headers: Mapping[str, str]) -> Auth:
     if found := _V4.fullmatch(header):
         algorithm, credential, _, _ = found.groups()
-        return _scoped(algorithm, credential, headers.get("x-amz-region-set"), "sigv4")
+        return scoped(algorithm, credential, headers.get("x-amz-region-set"), "sigv4")
     if (found := _V2.fullmatch(header)) or (found := _V3.fullmatch(header)):
         return Auth("sigv2", found[1])
     scheme, _, rest = header.partition(" ")
@@ -98,7 +98,8 @@ def _from_header(header: str, headers: Mapping[str, str]) -> Auth:
     raise Refusal("malformed-authorization", "The Authorization header is in no form that AWS knows.")
 
 
-def _scoped(algorithm: str, credential: str, region_set: str | None, kind: str) -> Auth:
+def scoped(algorithm: str, credential: str, region_set: str | None, kind: str) -> Auth:
+    """What a credential with its scope says. Raises Refusal."""
     scope = _SCOPE.fullmatch(credential)
     asymmetric = algorithm == "AWS4-ECDSA-P256-SHA256"
     if scope is None or asymmetric != (scope[3] is None) or asymmetric != (region_set is not None):
@@ -134,7 +135,7 @@ def _presigned(query: Pairs, names: set[str]) -> Auth:
             key in found for key in needed
         ):
             raise Refusal("malformed-authorization", "The query is signed incompletely.")
-        return _scoped(algorithm, found["X-Amz-Credential"], found.get("X-Amz-Region-Set"), "presigned")
+        return scoped(algorithm, found["X-Amz-Credential"], found.get("X-Amz-Region-Set"), "presigned")
     key_id = found.get("AWSAccessKeyId")
     if key_id is None or "Signature" not in found or not re.fullmatch(r"[A-Za-z0-9_]{1,128}", key_id):
         raise Refusal("malformed-authorization", "The query is signed incompletely.")

@@ -7,6 +7,7 @@ unknown or disagrees with its own signature raises Refusal.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from callgate.aws.body import plain_body
 from callgate.aws.endpoints import Endpoints
@@ -15,10 +16,10 @@ from callgate.aws.headers import FORM, media_type
 from callgate.aws.index import index
 from callgate.aws.routes import Found, Route, find
 from callgate.aws.rpc import named_operation, primary_first
-from callgate.aws.s3post import is_form_post
+from callgate.aws.s3post import is_form_post, read_form_post
 from callgate.aws.sites import OTLP
 from callgate.aws.target import Pairs, read_form
-from callgate.call import HttpRequest, Refusal
+from callgate.call import HttpRequest, Payload, Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ class Match:
     """An operation and all that was read on the way to it, for reading its parameters.
 
     `candidates` are all (service, operation) that the same bytes could mean, the likeliest first. `routes`
-    (one for each candidate) and `values` are those of a REST operation, `form` the pairs of a query protocol.
+    (one for each candidate) and `values` are those of a REST operation, `form` the pairs of a query protocol;
+    `given` are parameters that were read on the way.
     """
 
     head: Head
@@ -35,6 +37,7 @@ class Match:
     routes: tuple[Route, ...] = ()
     values: tuple[str, ...] = ()
     form: Pairs | None = None
+    given: tuple[dict[str, Any], Payload] | None = None
 
 
 def classify(request: HttpRequest, endpoints: Endpoints) -> Match:
@@ -51,7 +54,8 @@ def classify(request: HttpRequest, endpoints: Endpoints) -> Match:
     if (found := find(head.host.services, head.request.method, head.target, head.headers)) is not None:
         return _routed(head, found)
     if is_form_post(head):
-        return Match(head, "rest-xml", (("s3", "PostObject"),))
+        head, parameters, payload = read_form_post(head)
+        return Match(head, "rest-xml", (("s3", "PostObject"),), given=(parameters, payload))
     path = "/".join(head.target.segments)
     for service, _ in head.host.services:
         if (operation := OTLP.get((service, request.method, path))) is not None:

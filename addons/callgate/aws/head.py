@@ -54,6 +54,13 @@ def read_head(request: HttpRequest, endpoints: Endpoints) -> Head:
     return Head(request, headers, target, auth, host, region, partition)
 
 
+def signed_head(head: Head, auth: Auth) -> Head:
+    """`head` as signed by `auth`, which was found elsewhere. Raises Refusal where host and scope disagree."""
+    host = _signed_for(head.host, auth)
+    region, partition = _region(host, auth)
+    return replace(head, auth=auth, host=host, region=region, partition=partition)
+
+
 def _check_channel(request: HttpRequest, host: Host) -> None:
     plain = request.scheme != "https"
     if plain and not (host.s3 is not None and host.s3.kind == "website"):

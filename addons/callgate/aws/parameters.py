@@ -39,6 +39,8 @@ def read_parameters(match: Match) -> Parameters:
     """
     if match.head.host.site is not None:
         return Parameters(dict(match.head.host.site.parameters(match.head.request, match.head.target)))
+    if match.given is not None:
+        return Parameters(*match.given)
     if match.protocol == "otlp":
         return Parameters({})
     refusal: Refusal | None = None
