@@ -39,8 +39,14 @@ def at_head(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> None:
     headers = tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in response.headers.fields)
     exchange.masker = stream_masker(masks, exchange.call, response.status_code, headers, key=gateway.mask_key)
     if exchange.masker is not None:
+        response.headers = http.Headers(
+            [(k.encode("latin-1"), v.encode("latin-1")) for k, v in exchange.masker.headers]
+        )
         response.headers.pop("content-length", None)
         response.stream = exchange.pass_back
+    elif flow.request.method == "HEAD":
+        # Its length is that of a body which does not come.
+        return
     elif int(response.headers.get("content-length", "0")) > gateway.terms.mask_limit:
         raise too_large(gateway)
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 from callgate.decision import Mask
+from callgate.masking.detect import check_names
 from callgate.masking.paths import Path, compile_path
 from callgate.masking.ways import FIXED, Way, combine
 
@@ -55,6 +56,7 @@ class Plan:
         self.paths: tuple[Path, ...] = tuple(path for _, path in pairs)
         self.sensitive: tuple[Mask, ...] = tuple(mask for mask in masks if mask.sensitive)
         self.detect: tuple[str, ...] = tuple(sorted({name for mask in masks for name in mask.detect}))
+        check_names(self.detect)
         self._is_secret = is_secret
         self._places: dict[Any, Place] = {}
         self._root: Shape | None = None
