@@ -58,7 +58,8 @@ class Wire:
     def connect(self, target: str = f"{HOST}:443", token: str | None = None, more: str = "") -> Answer:
         """CONNECT with a good token, or the one given."""
         credential = b64encode(f"job:{token or self.gateway.home.token()}".encode()).decode()
-        head = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nProxy-Authorization: Basic {credential}\r\n{more}\r\n"
+        head = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"
+        head += f"Proxy-Authorization: Basic {credential}\r\n{more}\r\n"
         self.send(head.encode("latin-1"))
         return self.read(tunnel=True)
 
@@ -79,7 +80,7 @@ class Wire:
         lines = head.decode("latin-1").split("\r\n")
         status = int(lines[0].split()[1])
         headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:])}
-        if tunnel and status == 200 or status == 100:
+        if (tunnel and status == 200) or status == 100:
             return Answer(status, headers, b"")
         length = int(headers.get("content-length", "0"))
         while len(self.buffer) < length and self._more():
@@ -123,7 +124,8 @@ def request(
         "Content-Type: application/x-amz-json-1.0",
         f"X-Amz-Target: {operation}",
         "X-Amz-Date: 20260101T000000Z",
-        f"Authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host;x-amz-date, Signature={'0' * 64}",
+        f"Authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host;x-amz-date,"
+        f" Signature={'0' * 64}",
         length if length is not None else f"Content-Length: {len(body)}",
     ]
     head = "\r\n".join(line for line in lines if line) + "\r\n" + more + "\r\n"
@@ -132,7 +134,9 @@ def request(
 
 @dataclass
 class Eyes:
-    """Three eyes on one attack: the client sees an answer, the upstream nothing, the ledger one terminal entry."""
+    """Three eyes on one attack: the client sees an answer, the upstream nothing, the ledger one terminal
+    entry.
+    """
 
     gateway: Gateway
     upstream: Recorder
@@ -146,7 +150,9 @@ class Eyes:
     def new(self, source: str) -> list[dict[str, Any]]:
         ends = ("call.refused", "call.outcome", "connection.refused")
         fresh = self.gateway.entries()[self.seen :]
-        return [each for each in fresh if each["kind"] in ends and each.get("sourceIPAddress", source) == source]
+        return [
+            each for each in fresh if each["kind"] in ends and each.get("sourceIPAddress", source) == source
+        ]
 
     def denied(self, wire: Wire, *reasons: str) -> dict[str, Any]:
         """Nothing went upstream, and one entry with one of the reasons is there."""
