@@ -180,7 +180,7 @@ def test_a_state_folder_that_another_gateway_holds_is_refused(folder: Path) -> N
         "modify_body=/a/b",
         "modify_headers=/a/b",
         "hardump=/tmp/x",
-        "flow_detail=4",
+        "flow_detail=2",
         "mode=transparent",
         "body_size_limit=1m",
         "validate_inbound_headers=false",

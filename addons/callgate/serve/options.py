@@ -56,8 +56,8 @@ def unsafe_option(options: Options, *, live: bool) -> str | None:
     for name in _EMPTY:
         if name in options and getattr(options, name):
             return f"option {name}: must not be set; it would let requests past Callgate, or bodies out of it"
-    if "flow_detail" in options and options.flow_detail > 2:
-        return "option flow_detail: at most 2; more prints bodies"
+    if "flow_detail" in options and options.flow_detail > 1:
+        return "option flow_detail: at most 1; more prints credentials and bodies"
     for name in ("tls_version_client_min", "tls_version_server_min"):
         if name in options and getattr(options, name) in _OLD_TLS:
             return f"option {name}: at least TLS1_2"
