@@ -151,6 +151,7 @@ class Bundle:
             case HttpResponseHook(flow):
                 exchange = self.exchanges.get(flow.id)
                 if exchange is None or not exchange.forwarded:
+                    self.exchanges.pop(flow.id, None)
                     return True
                 if exchange.withheld or respond.waits(exchange, flow):
                     return False
@@ -230,6 +231,7 @@ class Bundle:
         """AWS's answer is there: masked or withheld, and the outcome recorded."""
         exchange = self.exchanges.get(flow.id)
         if exchange is None or not exchange.forwarded:
+            self.exchanges.pop(flow.id, None)
             return
 
         async def work(_: asyncio.Timeout) -> None:
