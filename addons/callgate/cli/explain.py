@@ -6,6 +6,7 @@ import datetime
 import json
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,12 @@ def explain(
         fail(f"--aws-endpoint: {exc}")
     judge = _judge(rules, principal)
     try:
-        items = items_of(source)
+        stream = nullcontext(sys.stdin.buffer) if str(source) == "-" else source.open("rb")
     except OSError as exc:
         fail(f"{source}: {exc.strerror}")
-    for item in items:
-        _print(_answer(item, stand_ins, judge), pretty)
+    with stream as opened:
+        for item in items_of(opened):
+            _print(_answer(item, stand_ins, judge), pretty)
 
 
 class _Judge:

@@ -6,9 +6,7 @@ import base64
 import binascii
 import json
 import re
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from callgate.call import Call, HttpRequest, Need, Refusal
@@ -19,12 +17,8 @@ _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?")
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
-def items_of(source: Path) -> Iterator[Item]:
-    """The items of a file (`-`: standard input), in order; a Refusal stands for one that cannot be read.
-
-    Raises OSError if the file cannot be opened.
-    """
-    stream: BinaryIO = sys.stdin.buffer if str(source) == "-" else source.open("rb")
+def items_of(stream: BinaryIO) -> Iterator[Item]:
+    """The items of `stream`, in order; a Refusal stands for one that cannot be read."""
     first = stream.readline()
     if re.match(rb"\d{1,9}:", first):
         return _flows(first + stream.read())
