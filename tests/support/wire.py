@@ -148,10 +148,17 @@ class Eyes:
         return cls(gateway, upstream, len(gateway.entries()), upstream.accepted)
 
     def new(self, source: str) -> list[dict[str, Any]]:
-        ends = ("call.refused", "call.outcome", "connection.refused")
+        """The terminal entries of calls and connections from `source`."""
         fresh = self.gateway.entries()[self.seen :]
+        calls = {
+            each["callId"] for each in fresh if "callId" in each and each.get("sourceIPAddress") == source
+        }
+        ends = ("call.refused", "call.outcome")
         return [
-            each for each in fresh if each["kind"] in ends and each.get("sourceIPAddress", source) == source
+            each
+            for each in fresh
+            if (each["kind"] in ends and each["callId"] in calls)
+            or (each["kind"] == "connection.refused" and each["sourceIPAddress"] == source)
         ]
 
     def denied(self, wire: Wire, *reasons: str) -> dict[str, Any]:

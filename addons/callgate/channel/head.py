@@ -20,10 +20,15 @@ _REQUEST_LINE = re.compile(
 _FIELD_LINE = re.compile(rb"(%s):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*" % _TOKEN)
 _ONCE = frozenset(
     (
-        b"host content-length content-type transfer-encoding content-encoding authorization"
+        b"host connection content-length content-type transfer-encoding content-encoding authorization"
         b" proxy-authorization expect x-amz-target x-amz-date x-amz-security-token x-amz-content-sha256 date"
     ).split()
 )
+_AUTHORITY = rb"[A-Za-z0-9._~\[\]:-]+"
+_CONNECT_TARGET = re.compile(rb"%s:([0-9]{1,5})" % _AUTHORITY)
+_TARGET = re.compile(rb"(?:https?://%s)?(?:[/?].*)?" % _AUTHORITY)
+# Whoever comes next would drop the headers that Connection names, and read another request than was judged.
+_CONNECTION = frozenset((b"", b"close", b"keep-alive"))
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
 
 
@@ -69,10 +74,12 @@ def _judge_target(method: bytes, target: bytes) -> None:
     if b"#" in target:
         raise Refusal("malformed-head", "The request target has a fragment.", status=400)
     if method == b"CONNECT":
+        if not (found := _CONNECT_TARGET.fullmatch(target)) or not 0 < int(found[1]) < 65536:
+            raise Refusal("malformed-host", "The destination is not HOST:PORT.", status=400)
         return
     if method.upper() in (b"CONNECT", b"TRACE", b"TRACK") or method != method.upper():
         raise Refusal("method-not-allowed", "This method is not passed on.", status=400)
-    if not target.startswith((b"/", b"http://", b"https://")):
+    if not target.startswith((b"/", b"http://", b"https://")) or not _TARGET.fullmatch(target):
         raise Refusal(
             "malformed-head", "The request target has neither origin form nor absolute form.", status=400
         )
@@ -94,6 +101,8 @@ def _judge_framing(method: bytes, fields: dict[bytes, bytes]) -> None:
         raise Refusal("ambiguous-framing", "A CONNECT request has no body.", status=400)
     if b"upgrade" in fields or b"http2-settings" in fields:
         raise Refusal("upgrade-refused", "Protocol upgrades are not passed on.", status=400)
+    if not {name.strip().lower() for name in fields.get(b"connection", b"").split(b",")} <= _CONNECTION:
+        raise Refusal("hop-by-hop-refused", "The Connection header names headers to be dropped.", status=400)
     expect = fields.get(b"expect")
     if expect is not None and expect.lower() != b"100-continue":
         raise Refusal("malformed-head", "The only expectation that is known is 100-continue.", status=400)

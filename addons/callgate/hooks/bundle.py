@@ -100,6 +100,9 @@ class Bundle:
         client, refusal = refused.client, refused.refusal
         if (known := self.connections.get(client.id)) is None:
             await self.early.note(refusal, source_ip=client.peername[0], target=None)
+        elif known.kind == "tunnel" and known.exchange is not None:
+            # Its intent is in the log since CONNECT, so this is how that call ended.
+            respond.end(self.gateway, known.exchange, "failed", reason=refusal.code)
         else:
             exchange = self._exchange(client, known)
             await self._refused(exchange, refusal)

@@ -1,0 +1,141 @@
+"""B12: where a name leads is judged after its resolution, and what was judged is what is connected to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from support.gateway import Gateway, make_home, running, wait_for
+from support.upstream import Recorder, recorder
+from support.wire import HOST, Eyes, Wire, request
+
+NETWORK = Path(__file__).parent / "network_gateway.py"
+RULES = """
+[[rule]]
+id = "allow-all"
+effect = "allow"
+action = ["*:*", "tunnel:Connect"]
+"""
+INSIDE = {
+    "loopback": ["127.0.0.1"],
+    "private": ["10.1.2.3"],
+    "metadata": ["169.254.169.254"],
+    "shared": ["100.64.0.1"],
+    "mapped": ["::ffff:127.0.0.1"],
+    "metadata6": ["fd00:ec2::254"],
+    "nat64": ["64:ff9b::7f00:1"],
+    "6to4": ["2002:7f00:1::1"],
+    "any": ["0.0.0.0"],
+    "loopback6": ["::1"],
+    "mixed": ["52.94.0.1", "127.0.0.1"],
+}
+
+
+@contextmanager
+def gate(folder: Path, names: dict[str, list[list[str]]], aws: str = "") -> Iterator[Gateway]:
+    home = make_home(folder, rules=RULES, more=aws)
+    environ = {"CALLGATE_TEST_NAMES": json.dumps(names)}
+    with running(home, form="mitmdump", script=NETWORK, environ=environ) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def inner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    names = {f"{name}.example.com": [addresses] for name, addresses in INSIDE.items()}
+    names |= {f"{name}.s3.amazonaws.com": [addresses] for name, addresses in INSIDE.items()}
+    with gate(tmp_path_factory.mktemp("names") / "gate", names) as started:
+        yield started
+
+
+@pytest.fixture
+def far() -> Iterator[Recorder]:
+    with recorder() as state:
+        yield state
+
+
+@pytest.mark.case("B12")
+@pytest.mark.parametrize("name", INSIDE)
+def test_a_tunnel_to_a_name_that_leads_inside_is_refused(inner: Gateway, far: Recorder, name: str) -> None:
+    eyes = Eyes.open(inner, far)
+    with Wire(inner) as wire:
+        assert wire.connect(f"{name}.example.com:443").status == 403
+        eyes.denied(wire, "address-refused")
+
+
+@pytest.mark.case("B12")
+@pytest.mark.parametrize("name", INSIDE)
+def test_a_call_to_an_aws_name_that_leads_inside_is_refused(inner: Gateway, far: Recorder, name: str) -> None:
+    eyes = Eyes.open(inner, far)
+    host = f"{name}.s3.amazonaws.com"
+    with Wire(inner) as wire:
+        assert wire.connect(f"{host}:443").status == 200
+        wire.tls(host)
+        raw = request(b"", method="GET", target="/key", host=host, service="s3")
+        wire.send(
+            raw.replace(
+                b"X-Amz-Target: DynamoDB_20120810.ListTables\r\n",
+                b"X-Amz-Content-Sha256: UNSIGNED-PAYLOAD\r\n",
+            )
+        )
+        assert wire.read().status == 403
+        eyes.denied(wire, "address-refused")
+
+
+@pytest.mark.case("B12")
+def test_a_name_that_changes_after_it_was_judged_gains_nothing(folder: Path, far: Recorder) -> None:
+    with gate(folder, {HOST: [["52.94.0.1"], ["127.0.0.1"]]}) as gateway, Wire(gateway) as wire:
+        assert wire.connect().status == 200
+        wire.tls()
+        wire.send(request())
+        assert wire.read().status == 502
+        end = gateway.ended()[0]
+    assert end["result"] == "failed"
+    assert far.accepted == 0
+
+
+@pytest.mark.case("B12")
+def test_a_name_without_an_address_is_refused_and_the_next_call_goes_on(folder: Path, far: Recorder) -> None:
+    with gate(folder, {}) as gateway:
+        eyes = Eyes.open(gateway, far)
+        with Wire(gateway) as wire:
+            assert wire.connect().status == 200
+            wire.tls()
+            wire.send(request())
+            assert wire.read().status in (403, 502)
+            eyes.denied(wire, "name-not-resolved")
+
+
+@pytest.mark.case("B12")
+def test_configured_ranges_open_aws_names_and_nothing_else(folder: Path) -> None:
+    names = {
+        HOST: [["127.0.0.1"]],
+        "meta.s3.amazonaws.com": [["169.254.169.254"]],
+        "x.example.com": [["127.0.0.1"]],
+    }
+    ranges = '[aws]\nprivate_ranges = ["127.0.0.0/8", "169.254.0.0/16"]\n'
+    with gate(folder, names, ranges) as gateway:
+        with Wire(gateway) as wire:
+            assert wire.connect().status == 200
+            wire.tls()
+            wire.send(request())
+            assert wire.read().status == 502  # nobody listens on 443 there, but it was tried
+        outcome = wait_for(lambda: gateway.entries("call.outcome"))[0]
+        assert outcome["reason"] == "upstream-unreachable"
+        with Wire(gateway) as wire:
+            assert wire.connect("x.example.com:443").status == 403
+
+
+@pytest.mark.case("B06")
+@pytest.mark.parametrize("data", [b"SSH-2.0-OpenSSH_9.6\r\n", b"GET / HTTP/1.1\r\n\r\n", b"\x00" * 64])
+def test_a_tunnel_carries_tls_or_nothing(folder: Path, data: bytes, far: Recorder) -> None:
+    with gate(folder, {"x.example.com": [["52.94.0.1"]]}) as gateway:
+        eyes = Eyes.open(gateway, far)
+        with Wire(gateway) as wire:
+            assert wire.connect("x.example.com:443").status == 200
+            wire.send(data)
+            assert wire.ended()
+            eyes.denied(wire, "not-tls")
