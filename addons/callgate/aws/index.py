@@ -19,12 +19,11 @@ REST = ("rest-json", "rest-xml")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Service:
-    """One service. `signing` are the names that a credential scope may use, `versions` the API versions seen
-    so far.
+    """One service. `signing` are the names that a credential scope may use, `versions` the API versions seen.
 
     `operations` has for each operation [method, URI, host prefix, required query keys and headers, unsigned,
-    deprecated], shortened where the rest is empty; `older` has [method, URI, operation] of older releases.
-    `everywhere` are regions that SDKs sign for at any host of the service.
+    deprecated], shortened where the rest is empty; `older` has [method, URI, operation, host prefix] of older
+    releases. `everywhere` are regions that SDKs sign for at any host of the service.
     """
 
     name: str
@@ -33,7 +32,7 @@ class Service:
     versions: frozenset[str]
     target: str | None
     operations: dict[str, list[Any]] = field(repr=False)
-    older: tuple[tuple[str, str, str], ...] = field(repr=False)
+    older: tuple[tuple[str, ...], ...] = field(repr=False)
     everywhere: tuple[str, ...] = ()
 
     @property
@@ -41,10 +40,12 @@ class Service:
         """The REST protocol that the service speaks, if any. None speaks two."""
         return next((protocol for protocol in self.protocols if protocol in REST), None)
 
-    def prefix_of(self, operation: str) -> str:
-        """The host prefix of the operation, with `*` for a label of the caller's."""
+    def prefixes_of(self, operation: str) -> list[str]:
+        """The host prefixes that the operation has or had, with `*` for a label of the caller's."""
         row = self.operations[operation]
-        return re.sub(r"\{[^}]*\}", "*", row[2] or "") if len(row) > 2 else ""
+        found = [row[2] or ""] if len(row) > 2 else [""]
+        found += [way[3] for way in self.older if way[2] == operation and len(way) > 3]
+        return [re.sub(r"\{[^}]*\}", "*", prefix) for prefix in found]
 
     def is_unsigned(self, operation: str) -> bool:
         """Whether the operation may be called without a signature of SigV4."""

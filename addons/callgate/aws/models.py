@@ -19,6 +19,7 @@ from callgate.call import Call, Refusal
 UNMODELLED = frozenset(("https", "otlp"))
 """Protocols of calls that stand in no model, though the operation's name may."""
 
+_QUERY_ONCE = frozenset(("sqs",))
 _LOCK = threading.Lock()
 
 
@@ -49,9 +50,13 @@ def operation_model(call: Call) -> OperationModel:
     return found
 
 
-def model_of(service: str, operation: str) -> OperationModel | None:
-    """The model of one operation, None if there is none."""
+def model_of(service: str, operation: str, protocol: str = "") -> OperationModel | None:
+    """The model of one operation, None if there is none.
+
+    With `protocol` it is the one whose wire names are that protocol's: SQS spoke query before it spoke JSON.
+    """
+    older = f"{service}.query" if protocol == "query" and service in _QUERY_ONCE else service
     try:
-        return service_model(service).operation_model(operation)
+        return service_model(older).operation_model(operation)
     except (KeyError, OperationNotFoundError):
         return None

@@ -45,9 +45,9 @@ def read_parameters(match: Match) -> Parameters:
         return Parameters({})
     refusal: Refusal | None = None
     for candidate, (service, operation) in enumerate(match.candidates):
-        model = model_of(service, operation)
+        model = model_of(service, operation, match.protocol)
         if model is None:
-            return Parameters({})
+            raise Refusal("no-model", f"{service}:{operation} stands in no service model.")
         try:
             values, payload = _read(match, candidate, model)
             return Parameters(values, payload, candidate, model)

@@ -15,7 +15,7 @@ from callgate.aws.head import Head
 from callgate.aws.headers import check_charset, media_type
 from callgate.aws.jsonbody import load_json, read_json, shown
 from callgate.aws.routes import Route
-from callgate.aws.scalars import blob, from_text, twice, unknown, wrong
+from callgate.aws.scalars import blob, from_text, twice, unknown, wire_members, wrong
 from callgate.aws.xmlbody import load_xml, read_xml
 from callgate.call import HttpRequest, Payload, Refusal
 
@@ -64,7 +64,7 @@ def _places(shape: Shape) -> dict[str, dict[str, tuple[str, Shape]]]:
     """Wire names of members by location. Kept on the shape."""
     places: dict[str, dict[str, tuple[str, Shape]]] | None = shape.__dict__.get("_callgate_places")
     if places is None:
-        places = {"uri": {}, "querystring": {}, "map": {}}
+        places = {"uri": {}, "querystring": {}, "map": {}, "any": wire_members(shape)}
         for name, member in shape.members.items():
             location = member.serialization.get("location")
             if location == "querystring" and member.type_name == "map":
@@ -115,7 +115,8 @@ def _query(
 ) -> None:
     seen: set[str] = set()
     for key, text in head.target.pairs:
-        known = places["querystring"].get(key) if places else None
+        # In a request of an older release, what is in the query may stand elsewhere now.
+        known = places["any" if route.older else "querystring"].get(key) if places else None
         if known is not None:
             name, member = known
             if member.type_name == "list":

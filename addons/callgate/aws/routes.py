@@ -71,11 +71,8 @@ def router(services: tuple[str, ...]) -> Mapping[str, _Node]:
             prefix = row[2] if len(row) > 2 else None
             required = row[3] if len(row) > 3 else None
             _insert(roots, row[0], row[1], name, operation, prefix or "", required or [], older=False)
-        for method, uri, operation in service.older:
-            row = service.operations[operation]
-            _insert(
-                roots, method, uri, name, operation, (row[2] if len(row) > 2 else None) or "", [], older=True
-            )
+        for method, uri, operation, *prefixes in service.older:
+            _insert(roots, method, uri, name, operation, "".join(prefixes), [], older=True)
     return roots
 
 

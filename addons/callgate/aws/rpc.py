@@ -64,20 +64,18 @@ def primary_first(services: Sequence[Service]) -> tuple[str, ...]:
 
 
 def _pick(head: Head, serving: list[Service], operation: str) -> tuple[str, ...]:
-    places = head.host.services
-    names = primary_first(
-        [
-            service
-            for service in serving
-            if operation in service.operations
-            and ((service.name, "") in places or (service.name, service.prefix_of(operation)) in places)
-        ]
-    )
+    names = primary_first([s for s in serving if operation in s.operations and _lives(head, s, operation)])
     if head.host.anonymous:
         names = tuple(name for name in names if index().services[name].is_unsigned(operation))
     if not names:
         raise Refusal("unknown-operation", f"{serving[0].name} has no operation of that name here.")
     return names
+
+
+def _lives(head: Head, service: Service, operation: str) -> bool:
+    """Whether the host is one of the operation's: its own host prefix, or none."""
+    prefixes = ["", *service.prefixes_of(operation)]
+    return any(name == service.name and prefix in prefixes for name, prefix in head.host.services)
 
 
 def _by_target(head: Head, services: list[Service], protocol: str, prefix: str, operation: str) -> Named:
