@@ -29,6 +29,8 @@ def break_function(target: str, error: type[BaseException]) -> None:
         raise error("canary-in-an-exception")
 
     async def broken_async(*args: Any, **kwargs: Any) -> Any:
+        if os.environ.get("CALLGATE_TEST_HANGS"):
+            await asyncio.Event().wait()
         raise error("canary-in-an-exception")
 
     setattr(owner, name, broken_async if asyncio.iscoroutinefunction(getattr(owner, name)) else broken)

@@ -56,7 +56,8 @@ class Terms:
 class Gateway:
     """The open rooms. `rules` gives the rule set in force; `mask_key` keys the hashes of what is not stored.
 
-    `show` tells mitmweb that a flow has changed. `closed` says why no call is let through at all: it starts
+    `show` tells mitmweb that a flow has changed. `foreign` names an addon that must not be there.
+    `closed` says why no call is let through at all: it starts
     so, and ends so.
     """
 
@@ -71,9 +72,14 @@ class Gateway:
     mask_key: bytes = field(repr=False)
     terms: Terms
     closed: str | None = "starting"
+    foreign: Callable[[], str | None] = lambda: None
 
     def check_open(self) -> None:
         """Raises Refusal (503) while the gateway starts or stops."""
+        if self.foreign():
+            raise Refusal(
+                "foreign-addon", "An addon that is not Callgate's would see this request.", status=503
+            )
         if self.closed:
             raise Refusal("gateway-closed", f"The gateway is {self.closed}.", status=503, retryable=True)
 

@@ -4,7 +4,8 @@ live.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mitmproxy import hooks
@@ -12,6 +13,7 @@ from mitmproxy.addonmanager import AddonManager, traverse
 from mitmproxy.addons.script import Script
 from mitmproxy.options import Options
 
+log = logging.getLogger(__name__)
 _FORCED: Mapping[str, Any] = {
     "block_global": False,
     "block_private": False,
@@ -39,6 +41,13 @@ _EMPTY = (
     " client_certs anticache anticomp proxy_debug keep_host_header request_client_cert"
     " add_upstream_certs_to_client_chain"
 ).split()
+# What the gateway has set, or what decides whom it trusts: none of it changes while it runs.
+_FIXED = frozenset(
+    (
+        "callgate_config certs ciphers_client ciphers_server confdir mode ssl_verify_upstream_trusted_ca"
+        " ssl_verify_upstream_trusted_confdir"
+    ).split()
+)
 _OLD_TLS = frozenset(("UNBOUNDED", "SSL3", "TLS1", "TLS1_1"))
 _NO_FLOW_HOOKS = frozenset(("load", "configure", "running", "done", "update"))
 
@@ -80,6 +89,36 @@ def foreign_addon(addons: AddonManager) -> str | None:
             hasattr(addon, name) for name in hooks.all_hooks if name not in _NO_FLOW_HOOKS
         ):
             return f"addon {module}.{type(addon).__name__}: is not Callgate's, and would see or change flows"
+    return None
+
+
+class AddonWatch:
+    """Calling it gives `foreign_addon`, looked for again whenever an addon came, went or was loaded anew."""
+
+    def __init__(self, addons: AddonManager) -> None:
+        self._addons = addons
+        self._seen: tuple[int, ...] = ()
+        self._found: str | None = None
+
+    def __call__(self) -> str | None:
+        seen = tuple(map(id, traverse(self._addons.chain)))
+        if seen != self._seen:
+            self._seen = seen
+            self._found = foreign_addon(self._addons)
+            if self._found:
+                log.error("callgate: ALARM every call is refused: %s", self._found)
+        return self._found
+
+
+def changed_live(options: Options, updated: set[str], before: Sequence[str]) -> str | None:
+    """One line on an option that may not change while the gateway runs, or None.
+
+    `before` are the scripts at start.
+    """
+    if fixed := sorted(updated & _FIXED):
+        return f"option {fixed[0]}: cannot change while the gateway runs"
+    if "scripts" in updated and not set(options.scripts) <= set(before):
+        return "option scripts: no script is added while the gateway runs"
     return None
 
 

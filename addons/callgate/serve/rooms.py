@@ -116,7 +116,7 @@ class Rooms:
     def health(self) -> dict[str, Any]:
         """What `/healthz` says: whether calls can pass, and if not, why."""
         ledger = self.ledger.health()
-        reason = ledger.reason or self.gateway.closed
+        reason = ledger.reason or self.gateway.foreign() or self.gateway.closed
         return {
             "ok": reason is None,
             "reason": reason,

@@ -38,13 +38,14 @@ class Service(Bundle):
         self.admin = AdminServer(rooms)
         rooms.authenticator.on_revoked(self.cut)
         self.started = False
+        self.scripts: tuple[str, ...] = ()
         self.watching: asyncio.Task[None] | None = None
 
-    def configure(self, updated: set[str]) -> None:
-        """Refuses, and so takes back, any change of an option that would open the gateway."""
-        if "callgate_config" in updated and self.started:
-            raise exceptions.OptionsError("callgate_config cannot change while the gateway runs")
+    def judge_options(self, updated: set[str]) -> None:
+        """Raises OptionsError, and so takes back, any change of an option that would open the gateway."""
         problem = options.unsafe_option(self.master.options, live=True)
+        if self.started:
+            problem = problem or options.changed_live(self.master.options, updated, self.scripts)
         if problem := problem or options.foreign_addon(self.master.addons):
             raise exceptions.OptionsError(f"callgate: {problem}")
 
@@ -62,6 +63,9 @@ class Service(Bundle):
         self.watching = asyncio.create_task(self.rooms.rules.watch(self.rooms.ledger))
         with contextlib.suppress(NotImplementedError):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.rooms.rules.reload_soon)
+        if self.master.addons.get("scriptloader"):
+            self.scripts = tuple(self.master.options.scripts)
+            self.gateway.foreign = options.AddonWatch(self.master.addons)
         self.started = True
         self.gateway.closed = None
         # What start-up made stays: the collector need not walk it again for every few hundred requests.
@@ -122,6 +126,19 @@ class Service(Bundle):
         log.info("callgate: ready on %s", said["proxy"])
 
 
+class OptionGuard:
+    """Stands before all other addons, so that an option is refused before any of them acts on it."""
+
+    name = "callgate_options"
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    def configure(self, updated: set[str]) -> None:
+        """An option was changed; it is changed back where this raises OptionsError."""
+        self.service.judge_options(updated)
+
+
 def register(master: Master, config: Path | None = None, *, watched: bool = True) -> None:
     """Put the gateway into `master`, once; `watched` as in `Terms`. A configuration that cannot be used
     ends the process with status 2.
@@ -147,7 +164,9 @@ def register(master: Master, config: Path | None = None, *, watched: bool = True
     # Ours alone chooses layers: if it failed, mitmproxy's own choice would stand.
     if stock := master.addons.get("nextlayer"):
         master.addons.remove(stock)
-    master.addons.add(Service(master, rooms))
+    service = Service(master, rooms)
+    master.addons.add(service)
+    master.addons.chain.insert(0, master.addons.register(OptionGuard(service)))
 
 
 def _is_no_error(record: logging.LogRecord) -> bool:

@@ -1,0 +1,284 @@
+"""Group C: what fails, hangs, breaks or is changed under a running gateway refuses, and says so."""
+
+from __future__ import annotations
+
+import http.cookiejar
+import json
+import shutil
+import socket
+import sqlite3
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+
+from support.gateway import COMMANDS, ROOT, Gateway, Home, make_home, running, wait_for
+from support.upstream import Recorder, http_answer, recorder
+from support.wire import Wire, request
+
+FAULTY = ROOT / "tests" / "gateway" / "faulty_gateway.py"
+RULES = """
+[[rule]]
+id = "allow-all"
+effect = "allow"
+action = ["*:*"]
+[[rule]]
+id = "no-delete"
+effect = "deny"
+action = ["dynamodb:DeleteTable"]
+"""
+
+
+@pytest.fixture
+def far() -> Iterator[Recorder]:
+    with recorder(http_answer(body=b'{"TableNames": []}')) as state:
+        yield state
+
+
+def deletes(gateway: Gateway) -> str:
+    """What a client that may not delete gets."""
+    try:
+        gateway.client("dynamodb", read_timeout=8).delete_table(TableName="t")
+    except ClientError as error:
+        return str(error)
+    except BotoCoreError as error:
+        return type(error).__name__
+    return "deleted"
+
+
+def health(gateway: Gateway) -> dict[str, Any]:
+    """What `/callgate/health` says."""
+    try:
+        with urllib.request.urlopen(f"http://{gateway.proxy}/callgate/health") as answer:
+            said: dict[str, Any] = json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            said = json.loads(error.read())
+    return said
+
+
+def _empty(home: Home) -> None:
+    home.rules("")
+
+
+HARMS: dict[str, Callable[[Home], Any]] = {
+    "invalid": lambda home: home.rules('[[rule]]\nid = "a"\neffect = "allow"\nactoin = ["*:*"]\n'),
+    "truncated": lambda home: home.rules(RULES[: len(RULES) // 2 + 20]),
+    "deleted": lambda home: (home.folder / "rules" / "test.toml").unlink(),
+    "folder-deleted": lambda home: shutil.rmtree(home.folder / "rules"),
+    "emptied": _empty,
+    "no-text": lambda home: (home.folder / "rules" / "test.toml").write_bytes(b"\xff\xfe\x00"),
+    "config-deleted": lambda home: home.config.unlink(),
+    "config-broken": lambda home: home.config.write_text("state = "),
+}
+
+
+@pytest.mark.case("C04")
+@pytest.mark.parametrize("harm", HARMS)
+def test_harm_to_rules_or_configuration_opens_nothing(folder: Path, far: Recorder, harm: str) -> None:
+    with running(make_home(folder, endpoint=far.url, rules=RULES)) as gateway:
+        assert "no-delete" in deletes(gateway)
+        HARMS[harm](gateway.home)
+        if not harm.startswith("config"):
+            wait_for(
+                lambda: gateway.entries("rules.rejected") or len(gateway.entries("rules.loaded")) > 1,
+                10,
+                "the reload",
+            )
+        assert "AccessDenied" in deletes(gateway)
+        assert gateway.process.poll() is None
+    assert far.accepted == 0
+
+
+@pytest.mark.case("C04")
+def test_a_hook_written_into_a_loaded_script_closes_the_gateway(
+    folder: Path, tmp_path: Path, far: Recorder
+) -> None:
+    script = tmp_path / "gateway.py"
+    good = (ROOT / "addons" / "gateway.py").read_text()
+    script.write_text(good)
+    home = make_home(folder, endpoint=far.url, rules=RULES)
+    with running(home, form="mitmdump", script=script) as gateway:
+        gateway.client("dynamodb").list_tables()
+        script.write_text(good + "\n\ndef request(flow):\n    flow.response = None\n")
+        wait_for(lambda: not health(gateway)["ok"], 10, "the alarm")
+        with Wire(gateway) as wire:
+            assert wire.connect().reason == "foreign-addon"
+        assert "request" in health(gateway)["reason"]
+        script.write_text(good)
+        wait_for(lambda: health(gateway)["ok"], 10, "the all-clear")
+        gateway.client("dynamodb").list_tables()
+    assert len(far.requests) == 2
+
+
+class Web:
+    """A person at mitmweb."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        jar = http.cookiejar.CookieJar()
+        self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
+        self._opener.open(f"{self.url}/?token=test").close()
+        cookies = [f"{cookie.name}={cookie.value}" for cookie in jar]
+        self._headers = {"Cookie": "; ".join(["_mitmproxy_xsrf=x", *cookies]), "X-XSRFToken": "x"}
+
+    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
+        data = json.dumps(body or {}).encode() if method != "GET" else None
+        headers = {**self._headers, "Content-Type": "application/json"}
+        try:
+            with urllib.request.urlopen(
+                urllib.request.Request(self.url + path, data, headers, method=method)
+            ) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+
+
+@pytest.fixture
+def web(folder: Path, far: Recorder, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Gateway, Web]]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [part if part != "0" else str(port) for part in COMMANDS["mitmweb"]]
+    monkeypatch.setitem(COMMANDS, "mitmweb", command)
+    with running(make_home(folder, endpoint=far.url, rules=RULES), form="mitmweb") as gateway:
+        yield gateway, Web(port)
+
+
+def test_unsafe_options_are_refused_live(web: tuple[Gateway, Web], tmp_path: Path, far: Recorder) -> None:
+    gateway, person = web
+    script = tmp_path / "other.py"
+    script.write_text("def response(flow):\n    pass\n")
+    changes: list[dict[str, Any]] = [
+        {"ignore_hosts": [".*"]},
+        {"tcp_hosts": [".*"]},
+        {"ssl_insecure": True},
+        {"stream_large_bodies": "1"},
+        {"save_stream_file": str(tmp_path / "x")},
+        {"map_remote": ["|a|b"]},
+        {"modify_headers": ["/~q/a/b"]},
+        {"rawtcp": True},
+        {"http2": True},
+        {"websocket": True},
+        {"connection_strategy": "eager"},
+        {"flow_detail": 4},
+        {"scripts": [str(script)]},
+        {"mode": ["regular@127.0.0.1:0"]},
+        {"mode": ["reverse:https://a"]},
+        {"ssl_verify_upstream_trusted_ca": "/dev/null"},
+        {"confdir": str(tmp_path)},
+        {"proxyauth": "a:b"},
+        {"validate_inbound_headers": False},
+        {"tcp_timeout": 1},
+        {"onboarding": True},
+    ]
+    took = [change for change in changes if person.ask("PUT", "/options", change)[0] == 200]
+    assert took == []
+    assert "no-delete" in deletes(gateway)
+    gateway.client("dynamodb").list_tables()
+    assert len(far.requests) == 1
+
+
+def test_a_replayed_flow_goes_nowhere(web: tuple[Gateway, Web], far: Recorder) -> None:
+    gateway, person = web
+    gateway.client("dynamodb").list_tables()
+    flows = json.loads(person.ask("GET", "/flows")[1])
+    for flow in flows:
+        person.ask("POST", f"/flows/{flow['id']}/replay")
+    time.sleep(1)  # nothing is to happen, and nothing says so
+    assert len(far.requests) == 1
+    assert gateway.process.poll() is None
+
+
+@pytest.mark.case("C05")
+@pytest.mark.parametrize("harm", ["locked", "deleted", "moved"])
+def test_without_a_ledger_calls_are_refused_and_health_says_why(
+    folder: Path, far: Recorder, harm: str
+) -> None:
+    with running(make_home(folder, endpoint=far.url, rules=RULES)) as gateway:
+        gateway.client("dynamodb").list_tables()
+        gateway.ended(1)
+        database = folder / "state" / "ledger.db"
+        lock = sqlite3.connect(database, isolation_level=None)
+        match harm:
+            case "locked":
+                lock.execute("begin immediate")
+            case "deleted":
+                database.unlink()
+            case "moved":
+                database.rename(database.with_suffix(".away"))
+        client = gateway.client("dynamodb", read_timeout=30)
+        with pytest.raises((ClientError, BotoCoreError)):
+            client.list_tables()
+        wait_for(lambda: not health(gateway)["ok"], 10, "the alarm")
+        assert "ledger" in str(health(gateway)["reason"]).lower()
+        lock.close()
+    assert len(far.requests) == 1
+
+
+HANGS = [
+    "callgate.identity.authenticator:Authenticator.identify",
+    "callgate.hooks.connect:establish",
+    "callgate.hooks.judge:admit",
+    "callgate.hooks.judge:at_body",
+]
+
+
+@pytest.mark.case("C01", "C02")
+@pytest.mark.parametrize("target", HANGS)
+def test_a_hung_stage_meets_its_deadline(folder: Path, far: Recorder, target: str) -> None:
+    home = make_home(folder, endpoint=far.url, rules=RULES, more='[limits]\nstage = "1s"\n')
+    environ = {"CALLGATE_TEST_FAULT": target, "CALLGATE_TEST_HANGS": "1"}
+    with running(home, form="mitmdump", script=FAULTY, environ=environ) as gateway, Wire(gateway) as wire:
+        began = time.monotonic()
+        status = wire.connect().status
+        if status == 200:
+            wire.tls()
+            wire.send(request())
+            status = wire.read().status
+        assert status == 503
+        assert time.monotonic() - began < 6
+        kinds = ("call.refused", "connection.refused")
+        ends = wait_for(
+            lambda: [each for each in gateway.entries() if each["kind"] in kinds], 10, "the entry"
+        )
+        assert [each["reason"] for each in ends] == ["gateway-timeout"]
+    assert far.accepted == 0
+
+
+@pytest.mark.case("G13")
+def test_each_way_to_end_has_exactly_one_terminal_entry(folder: Path, far: Recorder) -> None:
+    from base64 import b64encode
+
+    more = "[limits]\nrequest_body = 2048\n"
+    with running(make_home(folder, endpoint=far.url, rules=RULES, more=more)) as gateway:
+        denied = request(b'{"TableName":"t"}', operation="DynamoDB_20120810.DeleteTable")
+        wanted = {
+            200: request(),
+            400: request(more="Content-Length: 2\r\n"),
+            403: denied,
+            413: request(b"x" * 4096),
+        }
+        for status, raw in wanted.items():
+            with Wire(gateway) as wire:
+                assert wire.connect().status == 200
+                wire.tls()
+                wire.send(raw)
+                got = wire.read().status
+                assert got == status or (status == 403 and got == 400)
+        with Wire(gateway) as wire:
+            wire.send(b"CONNECT x.example.com:443 HTTP/1.1\r\nHost: x.example.com:443\r\n\r\n")
+            assert wire.read().status == 407
+        with Wire(gateway) as wire:
+            credential = b64encode(b"job:x.y.z").decode()
+            wire.send(f"CONNECT a.b:443 HTTP/1.1\r\nProxy-Authorization: Basic {credential}\r\n\r\n".encode())
+            assert wire.read().status == 407
+        ends = gateway.ended(4)
+        refused = gateway.entries("connection.refused")
+    assert len({each["callId"] for each in ends}) == len(ends) == 4
+    assert len(refused) == 2

@@ -1,0 +1,182 @@
+"""Groups A and F over the real gateway: nothing that is secret, and nothing that is masked, is found."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import threading
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from local_issuer import _certificate
+from support.gateway import Gateway, make_home, running
+from support.upstream import Recorder, http_answer, recorder
+from support.wire import Wire, request
+
+CANARY = "canary-7f3a9c"
+RULES = """
+[[rule]]
+id = "allow-all"
+effect = "allow"
+action = ["*:*"]
+[[rule]]
+id = "secrets"
+effect = "mask"
+action = ["secretsmanager:*"]
+response = ['$..SecretString', '$..SecretBinary']
+"""
+SECRETS = "secretsmanager.us-east-1.amazonaws.com"
+
+
+def answer(raw: bytes) -> bytes:
+    """A secret in the answer, or a page of them."""
+    page = b"BatchGetSecretValue" in raw
+    secret = {
+        "ARN": "arn:aws:secretsmanager:us-east-1:123456789012:secret:s-AbCdEf",
+        "Name": "s",
+        "SecretString": CANARY,
+    }
+    body = {"SecretValues": [secret], "NextToken": "more"} if page else secret
+    return http_answer(200, json.dumps(body).encode(), Content_Type="application/x-amz-json-1.1")
+
+
+@pytest.fixture
+def far() -> Iterator[Recorder]:
+    with recorder(answer) as state:
+        yield state
+
+
+def everywhere(gateway: Gateway) -> bytes:
+    """All that the gateway has written, its keys left out, and what its process shows."""
+    files = [path for path in gateway.home.folder.rglob("*") if path.is_file() and path.parent.name != "keys"]
+    shown = [Path(f"/proc/{gateway.process.pid}/{name}").read_bytes() for name in ("cmdline", "environ")]
+    return b"".join([path.read_bytes() for path in files] + shown)
+
+
+@pytest.mark.case("F07", "F09", "F10", "A18")
+@pytest.mark.parametrize("form", ["serve", "mitmdump"])
+def test_no_canary_is_found_anywhere(folder: Path, far: Recorder, form: str) -> None:
+    with running(make_home(folder, endpoint=far.url, rules=RULES), form=form) as gateway:
+        token = gateway.home.token()
+        client = gateway.client("secretsmanager", token=token)
+        assert client.get_secret_value(SecretId="s")["SecretString"] != CANARY
+        client.put_secret_value(SecretId="s", SecretString=CANARY)
+        client.create_secret(Name="t", SecretString=CANARY, SecretBinary=CANARY.encode())
+        pages = [client.batch_get_secret_value(SecretIdList=["s"])]
+        pages.append(client.batch_get_secret_value(SecretIdList=["s"], NextToken=pages[0]["NextToken"]))
+        assert CANARY not in json.dumps(pages, default=str)
+        with Wire(gateway) as wire:
+            wire.send(f"CONNECT x:443 HTTP/1.1\r\nProxy-Authorization: Bearer {token}".encode())
+        gateway.ended(5)
+        assert gateway.stop() == 0
+    found = b"".join(p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.parent.name != "keys")
+    sent = bytes(far.raw)
+    for secret in (CANARY.encode(), b64encode(CANARY.encode())):
+        assert secret not in found
+    for part in (token, token.rpartition(".")[2], b64encode(f"job:{token}".encode()).decode()):
+        assert part.encode() not in found
+        assert part.encode() not in sent
+    assert b"roxy-" not in sent
+
+
+@pytest.mark.case("A18")
+def test_the_process_shows_no_secret(folder: Path, far: Recorder) -> None:
+    with running(make_home(folder, endpoint=far.url, rules=RULES)) as gateway:
+        token = gateway.home.token()
+        gateway.client("secretsmanager", token=token).get_secret_value(SecretId="s")
+        gateway.ended(1)
+        seen = everywhere(gateway)
+    assert token.encode() not in seen
+    assert CANARY.encode() not in seen
+    for path in (folder / "state").rglob("*"):
+        if (path.parent.name == "keys" and path.suffix != ".pub") or path.name.startswith("ledger.db"):
+            assert path.stat().st_mode & 0o077 == 0, path
+
+
+@pytest.mark.case("A17")
+@pytest.mark.parametrize(
+    "more",
+    [
+        "Proxy-Authorization: Basic {other}\r\n",
+        "Proxy-Authorization: Bearer x.y.z\r\n",
+        "X-Callgate-Principal: bob\r\n",
+    ],
+)
+def test_nobody_claims_to_be_another_inside_a_tunnel(folder: Path, far: Recorder, more: str) -> None:
+    with running(make_home(folder, endpoint=far.url, rules=RULES)) as gateway, Wire(gateway) as wire:
+        other = b64encode(f"job:{gateway.home.token(sub='repo:acme/other:environment:x')}".encode()).decode()
+        assert wire.connect(f"{SECRETS}:443").status == 200
+        wire.tls(SECRETS)
+        raw = request(
+            b'{"SecretId":"s"}',
+            host=SECRETS,
+            service="secretsmanager",
+            operation="secretsmanager.GetSecretValue",
+            more=more.format(other=other),
+        )
+        wire.send(raw)
+        assert 400 <= wire.read().status < 500
+        assert len(gateway.ended(1)) == 1
+    assert far.accepted == 0
+
+
+@contextmanager
+def tls_upstream(folder: Path) -> Iterator[int]:
+    """A server on the loopback with a certificate of its own for localhost and 127.0.0.1; its port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(_certificate(folder))
+    listener = socket.create_server(("127.0.0.1", 0))
+    other = socket.create_server(("127.0.0.2", listener.getsockname()[1]))
+
+    def serve(on: socket.socket) -> None:
+        while True:
+            try:
+                stream, _ = on.accept()
+            except OSError:
+                return
+            try:
+                with context.wrap_socket(stream, server_side=True) as inner:
+                    got = b""
+                    while not got.endswith(b"{}") and (more := inner.recv(65536)):
+                        got += more
+                    inner.sendall(http_answer(body=b'{"TableNames": []}'))
+            except OSError:
+                stream.close()
+
+    threads = [threading.Thread(target=serve, args=(each,), daemon=True) for each in (listener, other)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        for each in (listener, other):
+            each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+
+@pytest.mark.case("B20")
+@pytest.mark.parametrize(
+    ("name", "trusted", "status"),
+    [("localhost", True, 200), ("localhost", False, 502), ("127.0.0.2", True, 502)],
+    ids=["control", "self-signed", "wrong-name"],
+)
+def test_the_certificate_of_the_upstream_is_verified(
+    folder: Path, tmp_path: Path, name: str, trusted: bool, status: int
+) -> None:
+    with tls_upstream(tmp_path) as port:
+        home = make_home(folder, endpoint=f"https://{name}:{port}", rules=RULES)
+        if trusted:
+            text = home.config.read_text().replace("[aws]\n", f'[aws]\nca = "{tmp_path / "ca.pem"}"\n')
+            home.config.write_text(text)
+        with running(home) as gateway, Wire(gateway) as wire:
+            assert wire.connect().status == 200
+            wire.tls()
+            wire.send(request())
+            assert wire.read().status == status
+            end = gateway.ended(1)[0]
+    assert end["result"] == ("completed" if status == 200 else "failed")
