@@ -1,7 +1,8 @@
-"""No case of the security contract is without a test."""
+"""No case of the security contract is without a test, no reason code without an explanation."""
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -37,3 +38,23 @@ def test_the_tests_that_stand_elsewhere_are_there(case: str) -> None:
 
 def test_no_case_is_made_up() -> None:
     assert set(CASES) >= MARKED | set(LATER)
+
+
+def test_every_reason_code_is_documented() -> None:
+    documented = {
+        code
+        for page in (TESTS.parent / "docs").glob("*.md")
+        for code in re.findall(r"`([a-z][a-z_-]+[a-z])`", page.read_text())
+    }
+    raised = {
+        node.args[0].value
+        for file in (TESTS.parent / "addons" / "callgate").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "Refusal"
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+    }
+    assert len(raised) > 80
+    assert sorted(raised - documented) == []

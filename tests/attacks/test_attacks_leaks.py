@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import ssl
 import threading
+import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -180,3 +182,33 @@ def test_the_certificate_of_the_upstream_is_verified(
             assert wire.read().status == status
             end = gateway.ended(1)[0]
     assert end["result"] == ("completed" if status == 200 else "failed")
+
+
+def test_while_the_ca_is_replaced_runners_trust_both(folder: Path, far: Recorder) -> None:
+    home = make_home(folder, endpoint=far.url, rules=RULES)
+    after = make_home(folder.parent / "next", rules=RULES)
+    shutil.copyfile(after.ca, home.ca.with_name("also-trusted.pem"))
+
+    def trusted(gateway: Gateway) -> Path:
+        bundle = folder.parent / "bundle.pem"
+        with urllib.request.urlopen(f"http://{gateway.proxy}/callgate/ca.pem") as answer:
+            bundle.write_bytes(answer.read())
+        return bundle
+
+    def reaches(gateway: Gateway, ca: Path) -> bool:
+        with Wire(gateway) as wire:
+            assert wire.connect().status == 200
+            wire.tls(ca=ca)
+            wire.send(request())
+            return wire.read().status == 200
+
+    with running(home) as gateway:
+        of_a_job_that_began_before = trusted(gateway)
+        assert reaches(gateway, of_a_job_that_began_before)
+    old = home.ca.read_bytes()
+    for file in after.ca.parent.iterdir():
+        shutil.copy(file, home.ca.parent)
+    home.ca.with_name("also-trusted.pem").write_bytes(old)
+    with running(home) as gateway:
+        assert reaches(gateway, of_a_job_that_began_before)
+        assert reaches(gateway, trusted(gateway))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -15,6 +16,7 @@ from callgate.call import Refusal
 from callgate.hooks.gateway import Gateway
 
 _BODY = 64 * 1024
+OTHER_CA = "also-trusted.pem"
 
 
 async def answer(gateway: Gateway, flow: http.HTTPFlow) -> http.Response:
@@ -28,7 +30,7 @@ async def answer(gateway: Gateway, flow: http.HTTPFlow) -> http.Response:
             return _json({"ok": health["ok"], "reason": health["reason"]}, 200 if health["ok"] else 503)
         case "GET", "/callgate/ca.pem":
             headers = {"Content-Type": "application/x-pem-file"}
-            return http.Response.make(200, gateway.terms.ca_file.read_bytes(), headers)
+            return http.Response.make(200, _trusted(gateway.terms.ca_file), headers)
         case "POST", "/callgate/token":
             return _json(await authenticator.exchange(_form(flow), source_ip=source_ip))
         case "POST", "/callgate/renew":
@@ -41,6 +43,12 @@ async def answer(gateway: Gateway, flow: http.HTTPFlow) -> http.Response:
             return _json({"refusals": gateway.refusals(identity.session)})
         case _:
             raise Refusal("not-found", "This is a proxy; there is nothing here but /callgate/.", status=404)
+
+
+def _trusted(ca_file: Path) -> bytes:
+    """The authority's certificate, and that of its successor or predecessor while one is replaced by the other."""
+    other = ca_file.with_name(OTHER_CA)
+    return ca_file.read_bytes() + (other.read_bytes() if other.exists() else b"")
 
 
 def refused(refusal: Refusal) -> http.Response:
