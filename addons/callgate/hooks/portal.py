@@ -46,7 +46,7 @@ async def answer(gateway: Gateway, flow: http.HTTPFlow) -> http.Response:
 
 
 def _trusted(ca_file: Path) -> bytes:
-    """The authority's certificate, and that of its successor or predecessor while one is replaced by the other."""
+    """The authority's certificate, and its successor's or predecessor's while one replaces the other."""
     other = ca_file.with_name(OTHER_CA)
     return ca_file.read_bytes() + (other.read_bytes() if other.exists() else b"")
 
