@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from support.gateway import make_home, running, wait_for
@@ -49,6 +50,20 @@ def test_a_call_that_was_held_when_the_gateway_was_killed_gets_its_terminal_entr
         ]
         assert ended[0]["userIdentity"]["principalId"].startswith("github:acme/infra")
     assert upstream.accepted == 0
+
+
+def test_stopping_waits_for_no_call_that_was_refused(folder: Path, upstream: Recorder) -> None:
+    deny = HOLD.replace('effect = "hold"', 'effect = "deny"').replace(
+        'hold = { by = ["oncall"], within = "5m" }', ""
+    )
+    with running(make_home(folder, endpoint=upstream.url, rules=deny)) as gateway:
+        client = gateway.client("dynamodb")
+        for _ in range(3):
+            with pytest.raises(ClientError):
+                client.delete_table(TableName="t")
+        client.list_tables()
+        assert gateway.stop() == 0
+        assert "did not end within drain" not in gateway.log.read_text()
 
 
 def test_a_call_that_was_on_its_way_when_the_gateway_was_killed_ends_unknown(folder: Path) -> None:

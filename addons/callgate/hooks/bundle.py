@@ -30,6 +30,7 @@ from callgate.hooks.refusals import EarlyRefusals
 
 log = logging.getLogger(__name__)
 _PORTAL = "callgate_portal"
+_LEFT = Refusal("client-gone", "The client left before its request was complete.")
 _TLS_FAILED = Refusal("tls-failed", "The TLS handshake with the client failed.", status=400)
 _UNDECIDED = Refusal("not-decided", "The gateway has not decided on this request.", status=503)
 # Stands on every flow from its first hook on, and is never sent: the layers put one of their own in its
@@ -154,7 +155,6 @@ class Bundle:
             case HttpResponseHook(flow):
                 exchange = self.exchanges.get(flow.id)
                 if exchange is None or not exchange.forwarded:
-                    self.exchanges.pop(flow.id, None)
                     return True
                 if exchange.withheld or respond.waits(exchange, flow):
                     return False
@@ -234,7 +234,6 @@ class Bundle:
         """AWS's answer is there: masked or withheld, and the outcome recorded."""
         exchange = self.exchanges.get(flow.id)
         if exchange is None or not exchange.forwarded:
-            self.exchanges.pop(flow.id, None)
             return
 
         async def work(_: asyncio.Timeout) -> None:
@@ -269,8 +268,7 @@ class Bundle:
             if exchange.forwarded:
                 await respond.at_error(self.gateway, exchange, flow)
             elif not exchange.ended:
-                left = Refusal("client-gone", "The client left before its request was complete.")
-                await self._refused(exchange, left)
+                await self._refused(exchange, _LEFT)
 
         if await self._judging("error", exchange, work):
             respond.end(self.gateway, exchange, "failed", reason="gateway-error")
@@ -302,15 +300,14 @@ class Bundle:
         if exchange.ended:
             return
         if known and known.kind == "tunnel":
-            tunnel.end(self.gateway, exchange)
+            respond.end(self.gateway, exchange, "completed")
         elif exchange.forwarded:
             respond.end(self.gateway, exchange, "failed", reason="connection-lost")
             if exchange.ticket is not None:
                 await self.gateway.holds.settle(exchange.ticket, None)
         else:
             exchange.ended = True
-            left = Refusal("client-gone", "The client left before its request was complete.")
-            self.gateway.journal.append_soon(record.refused(exchange, left, mask_key=self.gateway.mask_key))
+            self.gateway.journal.append_soon(record.refused(exchange, _LEFT, mask_key=self.gateway.mask_key))
 
     def tcp_message(self, flow: tcp.TCPFlow) -> None:
         """Bytes of a tunnel."""
@@ -352,7 +349,10 @@ class Bundle:
         )
 
     async def _refuse(self, flow: http.HTTPFlow, exchange: Exchange, refusal: Refusal) -> None:
-        """Put the refusal on the flow in the request's own protocol, and in the ledger."""
+        """Put the refusal on the flow in the request's own protocol, and in the ledger; nothing waits for
+        it.
+        """
+        self.exchanges.pop(flow.id, None)
         flow.response = bare_answer(refusal, exchange.call_id)
         flow.metadata[ANSWERED] = True
         self._annotate(flow, exchange, refusal)

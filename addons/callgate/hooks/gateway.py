@@ -57,8 +57,7 @@ class Gateway:
     """The open rooms. `rules` gives the rule set in force; `mask_key` keys the hashes of what is not stored.
 
     `show` tells mitmweb that a flow has changed. `foreign` names an addon that must not be there.
-    `closed` says why no call is let through at all: it starts
-    so, and ends so.
+    `closed` says why no call is let through at all: it starts so, and ends so.
     """
 
     authenticator: Authenticator

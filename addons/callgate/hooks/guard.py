@@ -42,9 +42,7 @@ async def guarded(
         if task and task.cancelling():
             raise
     except Exception as exc:  # noqa: BLE001 - this is the place that turns everything into a refusal
-        # The text of an exception can quote what it choked on, so only its type is logged.
-        log.error("callgate: %s failed: %s at %s", stage, type(exc).__name__, _where(exc))
-        close(Refusal("gateway-error", f"The gateway's {stage} stage failed.", status=503))
+        close(_failed(stage, exc))
 
 
 def guarded_now(stage: str, work: Callable[[], None]) -> Refusal | None:
@@ -54,9 +52,14 @@ def guarded_now(stage: str, work: Callable[[], None]) -> Refusal | None:
     except Refusal as refusal:
         return refusal
     except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - as above
-        log.error("callgate: %s failed: %s at %s", stage, type(exc).__name__, _where(exc))
-        return Refusal("gateway-error", f"The gateway's {stage} stage failed.", status=503)
+        return _failed(stage, exc)
     return None
+
+
+def _failed(stage: str, exc: BaseException) -> Refusal:
+    # The text of an exception can quote what it choked on, so only its type is logged.
+    log.error("callgate: %s failed: %s at %s", stage, type(exc).__name__, _where(exc))
+    return Refusal("gateway-error", f"The gateway's {stage} stage failed.", status=503)
 
 
 def _where(exc: BaseException) -> str:

@@ -22,6 +22,7 @@ from callgate.channel import Destination, Network, inner_destination
 from callgate.decision import Decision
 from callgate.hooks import record, resolve
 from callgate.hooks.exchange import Connection, Exchange
+from callgate.hooks.fields import as_text
 from callgate.hooks.gateway import Gateway
 from callgate.hooks.held import shown_as_held
 from callgate.hooks.layers import OPENED
@@ -44,7 +45,7 @@ def wire_request(flow: http.HTTPFlow, host: str, port: int) -> HttpRequest:
         host=host,
         port=port,
         target=request.data.path.decode("ascii"),
-        headers=tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in request.headers.fields),
+        headers=as_text(request.headers),
         body=request.raw_content,
     )
 
@@ -87,8 +88,10 @@ async def at_head(
     """What can be decided before the body is read. Raises Refusal."""
     request = establish(gateway, connection, exchange, flow)
     if connection.kind == "aws" and aws.head_suffices(request, gateway.endpoints):
-        if _waits_with_its_body(gateway, connection, exchange, request):
+        call = read(gateway, connection, request)
+        if judge(gateway, exchange, call).effect == "hold" and _may_wait_whole(gateway, call):
             return
+        exchange.call = call
         await admit(gateway, connection, exchange, flow, request, limit)
         flow.request.stream = exchange.count_sent
     elif (length := request.values("content-length")) and int(length[0]) > gateway.terms.bounds.request_body:
@@ -101,6 +104,8 @@ async def at_body(
     """The whole request is there. Raises Refusal."""
     request = establish(gateway, connection, exchange, flow)
     exchange.sent = len(request.body or b"")
+    exchange.call = read(gateway, connection, request)
+    judge(gateway, exchange, exchange.call)
     await admit(gateway, connection, exchange, flow, request, limit)
 
 
@@ -134,11 +139,11 @@ async def admit(
     request: HttpRequest,
     limit: asyncio.Timeout,
 ) -> None:
-    """Judge one request, wait for people where a rule says so, commit the intent, open the gate. Raises
+    """Let a judged call wait for people where a rule says so, commit the intent, open the gate. Raises
     Refusal.
     """
-    exchange.call = read(gateway, connection, request)
-    if judge(gateway, exchange, exchange.call).effect == "hold":
+    assert exchange.decision is not None
+    if exchange.decision.effect == "hold":
         await _hold(gateway, exchange, flow, request, limit)
     try:
         if exchange.ticket is not None:
@@ -253,17 +258,12 @@ async def _hold(
         limit.reschedule(asyncio.get_running_loop().time() + gateway.terms.stage_seconds)
 
 
-def _waits_with_its_body(
-    gateway: Gateway, connection: Connection, exchange: Exchange, request: HttpRequest
-) -> bool:
-    """A held upload that is small enough to be kept while people think. Read whole, it is known again by the
+def _may_wait_whole(gateway: Gateway, call: Call) -> bool:
+    """An upload that is small enough to be kept while people think. Read whole, it is known again by the
     hash of what it carries, which few SDKs sign.
     """
-    call = read(gateway, connection, request)
     length = call.payload.length if call.payload else None
-    if length is None or length > gateway.terms.hold_body:
-        return False
-    return judge(gateway, exchange, call).effect == "hold"
+    return length is not None and length <= gateway.terms.hold_body
 
 
 def _streams(request: HttpRequest) -> bool:

@@ -11,6 +11,7 @@ from mitmproxy import http
 from callgate.call import HttpResponse, Refusal
 from callgate.hooks import record
 from callgate.hooks.exchange import Exchange
+from callgate.hooks.fields import as_headers, as_text
 from callgate.hooks.gateway import Gateway
 from callgate.masking import MaskedResponse, mask_json, mask_response, stream_masker
 
@@ -36,12 +37,10 @@ def at_head(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> None:
     if not masks:
         response.stream = exchange.pass_back
         return
-    headers = tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in response.headers.fields)
+    headers = as_text(response.headers)
     exchange.masker = stream_masker(masks, exchange.call, response.status_code, headers, key=gateway.mask_key)
     if exchange.masker is not None:
-        response.headers = http.Headers(
-            [(k.encode("latin-1"), v.encode("latin-1")) for k, v in exchange.masker.headers]
-        )
+        response.headers = as_headers(exchange.masker.headers)
         response.headers.pop("content-length", None)
         response.stream = exchange.pass_back
     elif flow.request.method == "HEAD":
@@ -145,7 +144,7 @@ def _masked(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> Masked
     assert decision is not None
     whole = HttpResponse(
         response.status_code,
-        tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in response.headers.fields),
+        as_text(response.headers),
         response.raw_content or b"",
     )
     if call.protocol == "http":
@@ -169,9 +168,7 @@ def _put(flow: http.HTTPFlow, exchange: Exchange, result: MaskedResponse) -> Non
     exchange.received = len(response.raw_content or b"")
     exchange.masked = result.masked
     exchange.is_masked = True
-    response.headers = http.Headers(
-        [(k.encode("latin-1"), v.encode("latin-1")) for k, v in result.response.headers]
-    )
+    response.headers = as_headers(result.response.headers)
     response.raw_content = result.response.body
 
 

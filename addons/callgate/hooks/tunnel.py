@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from mitmproxy import tcp
 
-from callgate.hooks import respond
 from callgate.hooks.exchange import Exchange
-from callgate.hooks.gateway import Gateway
 
 
 def count(exchange: Exchange, flow: tcp.TCPFlow) -> None:
@@ -17,8 +15,3 @@ def count(exchange: Exchange, flow: tcp.TCPFlow) -> None:
         else:
             exchange.received += len(message.content)
     flow.messages.clear()
-
-
-def end(gateway: Gateway, exchange: Exchange) -> None:
-    """The tunnel is closed."""
-    respond.end(gateway, exchange, "completed")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -28,8 +27,6 @@ from callgate.policy import RuleError
 from callgate.serve import secrets
 from callgate.serve.config import ConfigError, Settings
 from callgate.serve.rules_file import RulesInForce
-
-_ENDPOINT = re.compile(r"https?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +220,7 @@ def parse_upstream(url: str | None) -> Upstream | None:
     if url is None:
         return None
     parts = urlsplit(url)
-    if not _ENDPOINT.fullmatch(parts.scheme) or not parts.hostname or parts.path.strip("/") or parts.query:
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
         raise ValueError(f"an endpoint is http(s)://HOST[:PORT], not {url!r}")
     return Upstream(parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
 

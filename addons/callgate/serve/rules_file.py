@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from callgate.call import Refusal
-from callgate.journal import Journal, Record
+from callgate.journal import Record
 from callgate.policy import RuleError, RuleSet, load_rules
 
 log = logging.getLogger(__name__)
@@ -35,9 +34,9 @@ class RulesInForce:
         self._signature = ()
         self._wake.set()
 
-    async def watch(self, journal: Journal) -> None:
-        """Record the first load, then every change. Runs until cancelled."""
-        await self._record(journal, self._loaded())
+    async def watch(self, note: Callable[[Record], Awaitable[None]]) -> None:
+        """`note` the first load, then every change. Runs until cancelled."""
+        await note(self._loaded())
         while True:
             try:
                 async with asyncio.timeout(_LOOK_SECONDS):
@@ -49,33 +48,25 @@ class RulesInForce:
             signature = await asyncio.to_thread(self._look)
             if signature != self._signature:
                 self._signature = signature
-                await self._load(journal)
+                await self._load(note)
 
-    async def _load(self, journal: Journal) -> None:
+    async def _load(self, note: Callable[[Record], Awaitable[None]]) -> None:
         try:
             self._rules = await asyncio.to_thread(load_rules, self._paths)
         except RuleError as exc:
             self.error = str(exc)
             log.error("callgate: rules not loaded, the last good set stays in force: %s", exc)
-            await self._record(
-                journal, Record("rules.rejected", {"error": str(exc), "digest": self._rules.digest})
-            )
+            await note(Record("rules.rejected", {"error": str(exc), "digest": self._rules.digest}))
         else:
             self.error = None
             log.info("callgate: rules loaded: %s", self._rules.digest)
-            await self._record(journal, self._loaded())
+            await note(self._loaded())
 
     def _loaded(self) -> Record:
         files = sorted(str(path) for path in self._paths)
         return Record(
             "rules.loaded", {"digest": self._rules.digest, "files": files, "rules": len(self._rules)}
         )
-
-    async def _record(self, journal: Journal, record: Record) -> None:
-        try:
-            await journal.append(record)
-        except Refusal as refusal:
-            log.error("callgate: ALARM %s could not be recorded: %s", record.kind, refusal)
 
     def _look(self) -> tuple[tuple[str, int, int], ...]:
         seen = []

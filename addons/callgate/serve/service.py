@@ -60,7 +60,7 @@ class Service(Bundle):
             await self.admin.start()
         except (ConfigError, OSError) as exc:
             fail(exc)
-        self.watching = asyncio.create_task(self.rooms.rules.watch(self.rooms.ledger))
+        self.watching = asyncio.create_task(self.rooms.rules.watch(self.gateway.note))
         with contextlib.suppress(NotImplementedError):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.rooms.rules.reload_soon)
         if self.master.addons.get("scriptloader"):
