@@ -99,6 +99,19 @@ def test_the_bucket_is_told_from_the_host(host: str, bucket: str) -> None:
     assert call.parameters == {"Bucket": bucket, "Key": "k"}
 
 
+@pytest.mark.parametrize("target", ["/", "/docs/"])
+def test_a_website_serves_below_a_slash_what_only_aws_knows(target: str) -> None:
+    call = aws.read(HttpRequest("GET", "bkt.s3-website-us-west-2.amazonaws.com", target, (), b""))
+    assert (call.name, call.parameters) == ("s3:GetObject", {"Bucket": "bkt"})
+    assert [(need.resource, need.determined) for need in call.needs] == [("arn:aws:s3:::bkt/*", False)]
+
+
+@pytest.mark.parametrize(("method", "target"), [("PUT", "/k"), ("GET", "/k?acl"), ("GET", "/?list-type=2")])
+def test_a_website_is_only_read_and_by_its_paths(method: str, target: str) -> None:
+    with pytest.raises(Refusal, match="unknown-operation"):
+        aws.read(HttpRequest(method, "bkt.s3-website-us-west-2.amazonaws.com", target, (), b""))
+
+
 def test_a_website_answers_without_tls_too() -> None:
     request = HttpRequest(
         "GET", "bkt.s3-website-us-west-2.amazonaws.com", "/k", (), b"", port=80, scheme="http"
@@ -261,31 +274,51 @@ def test_a_stand_in_that_makes_no_sense_is_an_error(text: str) -> None:
         aws.Endpoints.parse([text])
 
 
+ECR = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
+REPOSITORY = "arn:aws:ecr:us-west-2:123456789012:repository"
+NPM = "dom-123456789012.d.codeartifact.us-west-2.amazonaws.com"
+GIT = "git-codecommit.us-west-2.amazonaws.com"
+APP = "arn:aws:codecommit:us-west-2:*:app"
+APPSYNC = "abc123.appsync-api.us-west-2.amazonaws.com"
+CLUSTER = "0123456789ABCDEF" * 2
 SITES = [
-    ("GET", "123456789012.dkr.ecr.us-west-2.amazonaws.com", "/v2/a/b/manifests/latest", "ecr:BatchGetImage",
-     "arn:aws:ecr:us-west-2:123456789012:repository/a/b"),
-    ("PUT", "123456789012.dkr.ecr.us-west-2.amazonaws.com", "/v2/app/manifests/1", "ecr:PutImage",
-     "arn:aws:ecr:us-west-2:123456789012:repository/app"),
-    ("POST", "123456789012.dkr.ecr.us-west-2.amazonaws.com", "/v2/app/blobs/uploads/",
-     "ecr:InitiateLayerUpload", "arn:aws:ecr:us-west-2:123456789012:repository/app"),
-    ("GET", "dom-123456789012.d.codeartifact.us-west-2.amazonaws.com", "/npm/repo/left-pad",
-     "codeartifact:ReadFromRepository", "arn:aws:codeartifact:us-west-2:123456789012:repository/dom/repo"),
-    ("GET", "git-codecommit.us-west-2.amazonaws.com", "/v1/repos/app/info/refs?service=git-receive-pack",
-     "codecommit:GitPush", "arn:aws:codecommit:us-west-2:*:app"),
-    ("POST", "git-codecommit.us-west-2.amazonaws.com", "/v1/repos/app/git-upload-pack", "codecommit:GitPull",
-     "arn:aws:codecommit:us-west-2:*:app"),
+    ("GET", ECR, "/v2/", "ecr:GetAuthorizationToken", "*"),
+    ("GET", ECR, "/v2/a/b/manifests/latest", "ecr:BatchGetImage", f"{REPOSITORY}/a/b"),
+    ("HEAD", ECR, "/v2/a/blobs/sha256:0", "ecr:GetDownloadUrlForLayer", f"{REPOSITORY}/a"),
+    ("PUT", ECR, "/v2/app/manifests/1", "ecr:PutImage", f"{REPOSITORY}/app"),
+    ("DELETE", ECR, "/v2/app/manifests/1", "ecr:BatchDeleteImage", f"{REPOSITORY}/app"),
+    ("GET", ECR, "/v2/app/tags/list", "ecr:ListImages", f"{REPOSITORY}/app"),
+    ("POST", ECR, "/v2/app/blobs/uploads/", "ecr:InitiateLayerUpload", f"{REPOSITORY}/app"),
+    ("PATCH", ECR, "/v2/app/blobs/uploads/1", "ecr:UploadLayerPart", f"{REPOSITORY}/app"),
+    ("DELETE", ECR, "/v2/app/blobs/uploads/1", "ecr:UploadLayerPart", f"{REPOSITORY}/app"),
+    ("PUT", ECR, "/v2/app/blobs/uploads/1?digest=sha256:0", "ecr:CompleteLayerUpload", f"{REPOSITORY}/app"),
+    ("GET", "public.ecr.aws", "/token/?scope=aws", "ecr-public:GetAuthorizationToken", "*"),
+    ("GET", NPM, "/npm/repo/left-pad", "codeartifact:ReadFromRepository",
+     "arn:aws:codeartifact:us-west-2:123456789012:repository/dom/repo"),
+    ("PUT", NPM, "/npm/repo/left-pad", "codeartifact:PublishPackageVersion",
+     "arn:aws:codeartifact:us-west-2:123456789012:package/dom/repo/npm/*"),
+    ("GET", GIT, "/v1/repos/app/info/refs?service=git-receive-pack", "codecommit:GitPush", APP),
+    ("POST", GIT, "/v1/repos/app/git-upload-pack", "codecommit:GitPull", APP),
     ("POST", "abc123.execute-api.us-west-2.amazonaws.com", "/prod/pets/1", "execute-api:Invoke",
      "arn:aws:execute-api:us-west-2:*:abc123/prod/POST/pets/1"),
     ("POST", "abc123.lambda-url.us-west-2.on.aws", "/", "lambda:InvokeFunctionUrl",
      "arn:aws:lambda:us-west-2:*:function:*"),
-    ("POST", "abc123.appsync-api.us-west-2.amazonaws.com", "/graphql", "appsync:GraphQL",
-     "arn:aws:appsync:us-west-2:*:apis/*"),
-    ("GET", "A" * 32 + ".gr7.us-west-2.eks.amazonaws.com", "/api/v1/pods", "eks:AccessKubernetesApi",
+    ("POST", APPSYNC, "/graphql", "appsync:GraphQL", "arn:aws:appsync:us-west-2:*:apis/*"),
+    ("POST", APPSYNC, "/event", "appsync:EventPublish", "arn:aws:appsync:us-west-2:*:apis/*"),
+    ("GET", f"{CLUSTER}.gr7.us-west-2.eks.amazonaws.com", "/api/v1/pods", "eks:AccessKubernetesApi",
+     "arn:aws:eks:us-west-2:*:cluster/*"),
+    ("GET", f"{CLUSTER}.gr7.eks-cluster.us-west-2.api.aws", "/api", "eks:AccessKubernetesApi",
      "arn:aws:eks:us-west-2:*:cluster/*"),
     ("DELETE", "search-logs-abcdef0123.us-west-2.es.amazonaws.com", "/index", "es:ESHttpDelete",
      "arn:aws:es:us-west-2:*:domain/logs/index"),
+    ("GET", "vpc-logs-abcdef0123.aos.us-west-2.on.aws", "/", "es:ESHttpGet",
+     "arn:aws:es:us-west-2:*:domain/logs/"),
     ("GET", "ssmmessages.us-west-2.amazonaws.com", "/v1/control-channel/i-0123",
-     "ssmmessages:OpenControlChannel", "arn:aws:ssmmessages:us-west-2:*:*"),
+     "ssmmessages:OpenControlChannel", "*"),
+    ("POST", "ssmmessages.us-west-2.amazonaws.com", "/v1/data-channel/s-0123",
+     "ssmmessages:CreateDataChannel", "*"),
+    ("POST", "aps-workspaces.us-west-2.amazonaws.com", "/workspaces/ws-1/api/v1/remote_write",
+     "aps:RemoteWrite", "arn:aws:aps:us-west-2:*:workspace/ws-1"),
 ]  # fmt: skip
 
 
@@ -296,9 +329,50 @@ def test_a_host_outside_the_models_has_names_of_its_own(
     call = aws.read(HttpRequest(method, host.lower(), target, (), b""))
     assert call.name == name
     assert [(need.action, need.resource) for need in call.needs] == [(name, resource)]
-    assert call.needs[0].determined == ("*" not in resource)
+    assert call.needs[0].determined == (resource == "*" or "*" not in resource)
+    assert call.needs[0].access == aws.access_level(name) is not None
     with pytest.raises(Refusal, match="no-model"):
         aws.operation_model(call)
+
+
+@pytest.mark.parametrize(
+    ("method", "host", "target"),
+    [
+        ("GET", ECR, "/v2/manifests/latest"),
+        ("GET", ECR, "/v2/a/manifests"),
+        ("GET", ECR, "/v2/a/tags/manifests/latest"),
+        ("GET", ECR, "/v2/a%2Fb/manifests/latest"),
+        ("POST", ECR, "/v2/a/manifests/latest"),
+        ("GET", ECR, "/v1/a/manifests/latest"),
+        ("DELETE", NPM, "/npm/repo/left-pad"),
+        ("POST", GIT, "/v1/repos/app/x/git-receive-pack"),
+        ("POST", GIT, "/v1/repos/a%2Fb/git-receive-pack"),
+        ("GET", GIT, "/v1/repos/app/info/refs?service=git-upload-pack&service=git-receive-pack"),
+        ("POST", APPSYNC, "/other"),
+        ("OPTIONS", "search-logs-abcdef0123.us-west-2.es.amazonaws.com", "/"),
+        ("PUT", "ssmmessages.us-west-2.amazonaws.com", "/v1/control-channel/i-0123"),
+        ("POST", "aps-workspaces.us-west-2.amazonaws.com", "/workspaces/ws-1/api/v1/other"),
+    ],
+)
+def test_what_such_a_host_does_not_have_is_refused(method: str, host: str, target: str) -> None:
+    with pytest.raises(Refusal, match="unknown-operation"):
+        aws.read(HttpRequest(method, host, target, (), b""))
+
+
+def test_a_layer_mounted_from_another_repository_is_read_from_there() -> None:
+    target = "/v2/app/blobs/uploads/?mount=sha256:0"
+    for more, source in (("&from=other/base", "other/base"), ("", "*")):
+        call = aws.read(HttpRequest("POST", ECR, target + more, (), b""))
+        assert [(need.action, need.resource, need.determined) for need in call.needs] == [
+            ("ecr:InitiateLayerUpload", f"{REPOSITORY}/app", True),
+            ("ecr:GetDownloadUrlForLayer", f"{REPOSITORY}/{source}", source != "*"),
+        ]
+
+
+def test_the_agent_of_ssm_names_its_operations_by_target() -> None:
+    headers = (("X-Amz-Target", "EC2WindowsMessageDeliveryService.GetMessages"),)
+    call = aws.read(HttpRequest("POST", "ec2messages.us-west-2.amazonaws.com", "/", headers, b"{}"))
+    assert call.name == "ec2messages:GetMessages"
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,21 @@ def metrics() -> HttpRequest:
     )
 
 
+def shards(time: bytes) -> HttpRequest:
+    head = b'{"StreamName":"s","ShardId":"x","ShardIteratorType":"AT_TIMESTAMP","Timestamp":'
+    return with_body(built("kinesis", "GetShardIterator", StreamName="s"), head + time + b"}")
+
+
+@cache
+def listed() -> HttpRequest:
+    parameters = {"Bucket": "bkt", "Key": "k", "ObjectAttributes": ["ETag"]}
+    return Builder("s3", made=session()).build("GetObjectAttributes", parameters)
+
+
+def attributes(text: str) -> HttpRequest:
+    return edited(listed(), "x-amz-object-attributes", "ETag", text)
+
+
 def with_body(request: HttpRequest, body: bytes, **headers: str) -> HttpRequest:
     """`request` with another body, and headers (`content_type`) in place of its own."""
     new = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -465,12 +480,42 @@ CASES: list[tuple[str, str, HttpRequest]] = [
     ),
     ("XML in UTF-16", "malformed-xml", with_body(acl(), (acl().body or b"").decode().encode("utf-16"))),
     ("half an element", "malformed-xml", with_body(acl(), b"<AccessControlPolicy>")),
+    # Numbers and times that take long, and what Python reads more leniently than others
+    *(
+        (f"a time of {number}", "malformed-parameter", shards(number.encode()))
+        for number in ("1e999990", "1e999999", "-1e999999999", "1e18", "-1e12", "9" * 4000)
+    ),
+    ("a number beyond all decimals", "malformed-json", shards(b"1e9999999999999999999")),
+    *(
+        (f"the time {time}", "malformed-parameter", with_headers(get(), ("If-Modified-Since", time)))
+        for time in (
+            "2 Jan 24 03:04 GMT",
+            "Tue, 02 Foo 2024 03:04:05 GMT",
+            "Tue, 02 Jan 2024 03:04:05",
+            "Tue, 02 Jan 2024 25:04:05 GMT",
+        )
+    ),
+    ("digits of another script", "malformed-parameter", get("/bkt/k?partNumber=1%D9%A3")),
+    *(
+        (f"a list of {text[:9]!r}", "malformed-parameter", attributes(text))
+        for text in ("a," + " " * 20_000 + '"x"y', "a" + " " * 20_000 + '"', '"' + "\\" * 20_001)
+    ),
     # Headers
     ("metadata twice", "duplicate-header", with_headers(put(), ("x-amz-meta-a", "1"), ("X-Amz-Meta-A", "2"))),
     (
         "a header with a line break",
         "malformed-header",
         with_headers(get(), ("x-amz-expected-bucket-owner", "1\n2")),
+    ),
+    (
+        "a parameter that stands in two headers",
+        "duplicate-header",
+        with_headers(put(), ("Cache-Control", "no-store"), ("cache-control", "public")),
+    ),
+    (
+        "a line break in a second header",
+        "malformed-header",
+        with_headers(get(), ("Accept", "a"), ("Accept", "\n")),
     ),
     ("two content types", "duplicate-header", with_headers(secret(), ("content-type", "application/json"))),
 ]

@@ -53,7 +53,7 @@ def read(request: HttpRequest, endpoints: Endpoints = NO_ENDPOINTS) -> Call:
     account = account_of(match.head.auth.access_key_id)
     site = match.head.host.site
     needs = (
-        (site.need(operation, match.head.partition, request, match.head.target),)
+        site.needs(operation, match.head.partition, request, match.head.target)
         if site
         else tuple(
             need

@@ -7,6 +7,7 @@ text with `${Variable}` in it, as the Service Authorization Reference writes the
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -183,12 +184,20 @@ class Template(NamedTuple):
         return Resource.of(text)
 
 
+_MOST_ROWS: Final = 1000
+
+
 def _rows(columns: list[list[str]]) -> list[tuple[str | None, ...]]:
-    """Every combination of the columns' values; columns of equal length over 1 go side by side."""
+    """Every combination of the columns' values; columns of equal length over 1 go side by side.
+
+    More combinations than anybody asks for are one that is not determined.
+    """
     longest = max(map(len, columns))
     full: list[list[str | None]] = [[_name(part) for part in column] or [None] for column in columns]
     if longest > 1 and all(len(column) in (1, longest) for column in full):
         return list(zip(*(column * longest if len(column) == 1 else column for column in full), strict=True))
+    if math.prod(map(len, full)) > _MOST_ROWS:
+        full = [column if len(column) == 1 else [None] for column in full]
     return list(itertools.product(*full))
 
 

@@ -20,7 +20,7 @@ _V4 = re.compile(
     r"(AWS4-HMAC-SHA256|AWS4-ECDSA-P256-SHA256) Credential=([^\s,=]+), ?"
     r"SignedHeaders=([^\s,=]+), ?Signature=([0-9a-f]+)"
 )
-_SCOPE = re.compile(r"([A-Za-z0-9_]{1,128})/(\d{8})/(?:([a-z0-9-]+)/)?([A-Za-z0-9.-]+)/aws4_request")
+_SCOPE = re.compile(r"([A-Za-z0-9_]{1,128})/(\d{8})/(?:([a-z0-9-]+)/)?([A-Za-z0-9.-]+)/aws4_request", re.A)
 _V2 = re.compile(r"AWS ([A-Za-z0-9_]{1,128}):[A-Za-z0-9+/=]+")
 _V3 = re.compile(r"AWS3(?:-HTTPS)? AWSAccessKeyId=([A-Za-z0-9_]{1,128}),[ -~]+")
 _KEY_ID = re.compile(r"A[A-Z]{3}[A-Z2-7]{12,124}")

@@ -124,7 +124,7 @@ def streamed_body(request: HttpRequest, headers: Mapping[str, str]) -> Streamed:
         raise Refusal("ambiguous-coding", "The body is aws-chunked by one header and not by another.")
     chunked = chunked or "aws-chunked" in codings
     decoded = headers.get("x-amz-decoded-content-length") if chunked else headers.get("content-length")
-    if decoded is not None and not re.fullmatch(r"\d{1,15}", decoded):
+    if decoded is not None and not re.fullmatch(r"[0-9]{1,15}", decoded):
         raise Refusal("bad-length", "The length of the upload is malformed.")
     length = int(decoded) if decoded is not None else None
     if request.body is None:

@@ -37,7 +37,7 @@ class Match:
     routes: tuple[Route, ...] = ()
     values: tuple[str, ...] = ()
     form: Pairs | None = None
-    given: tuple[dict[str, Any], Payload] | None = None
+    given: tuple[dict[str, Any], Payload | None] | None = None
 
 
 def classify(request: HttpRequest, endpoints: Endpoints) -> Match:
@@ -50,6 +50,8 @@ def classify(request: HttpRequest, endpoints: Endpoints) -> Match:
     if (named := named_operation(head)) is not None:
         candidates = tuple((service, named.operation) for service in named.services)
         return Match(head, named.protocol, candidates, form=named.form)
+    if (index_document := _website(head)) is not None:
+        return index_document
     head = _search_form(head)
     if (found := find(head.host.services, head.request.method, head.target, head.headers)) is not None:
         return _routed(head, found)
@@ -76,6 +78,21 @@ def _connections(head: Head) -> Head:
         return head
     host = replace(head.host, services=(("apigatewaymanagementapi", ""),), site=None)
     return replace(head, host=host, target=replace(head.target, segments=segments[-2:]))
+
+
+def _website(head: Head) -> Match | None:
+    """S3's website hosts serve objects by their paths and pay no heed to queries; below a slash they serve
+    an index document, whose key only AWS knows.
+    """
+    if head.host.s3 is None or head.host.s3.kind != "website":
+        return None
+    operation = {"GET": "GetObject", "HEAD": "HeadObject"}.get(head.request.method)
+    if operation is None or head.target.pairs:
+        raise Refusal("unknown-operation", "A website of S3 is only read, and by its paths.")
+    bucket, *key = head.target.segments
+    if key and key[-1]:
+        return None
+    return Match(head, "rest-xml", (("s3", operation),), given=({"Bucket": bucket}, None))
 
 
 def _search_form(head: Head) -> Head:

@@ -112,7 +112,7 @@ def standin(entry: Endpoint, before: str, signing: str | None) -> Host:
         tuple((name, prefix) for name in named),
         None,
         labels=labels,
-        account=next((label for label in labels if re.fullmatch(r"\d{12}", label)), None),
+        account=next((label for label in labels if re.fullmatch(r"[0-9]{12}", label)), None),
         standin=True,
         anonymous=entry.service is None and signing is None,
     )

@@ -9,8 +9,8 @@ from callgate.call import HttpRequest, Refusal
 
 FORM = "application/x-www-form-urlencoded"
 
-# Headers that proxies add or that are lists by their nature; none of them changes what AWS does.
-_REPEATABLE = frozenset(
+# Headers that proxies add or that are lists by their nature; few operations have one as a parameter.
+REPEATABLE = frozenset(
     [
         "accept",
         "accept-encoding",
@@ -54,18 +54,18 @@ def read_headers(request: HttpRequest) -> dict[str, str]:
     underscored = False
     for name, value in request.headers:
         key = name.lower()
-        if key in found:
-            if key in _REPEATABLE:
-                found[key] += ", " + value.strip()
-                continue
-            raise Refusal("duplicate-header", f"The header {key} stands more than once.")
-        if key in _OVERRIDES:
-            raise Refusal("override-header", f"The header {key} could make a server read another request.")
         if not _NAME.fullmatch(name) or _FORBIDDEN.search(value):
             raise Refusal("malformed-header", "A header holds characters that it must not hold.")
+        if key in _OVERRIDES:
+            raise Refusal("override-header", f"The header {key} could make a server read another request.")
+        value = value.strip(" \t")
+        if key in found:
+            if key not in REPEATABLE:
+                raise Refusal("duplicate-header", f"The header {key} stands more than once.")
+            value = f"{found[key]}, {value}"
         if "_" in key:
             underscored = True
-        found[key] = value.strip(" \t")
+        found[key] = value
     if underscored:
         _check_underscores(found)
     if (host := found.get("host")) is not None and not _same_host(host, request):

@@ -21,7 +21,7 @@ MORE_SUFFIXES = (
     "signin.aws.amazon.com", "c2shome.ic.gov", "sc2shome.sgov.gov", "csphome.adc-e.uk", "csphome.hci.ic.gov",
 )  # fmt: skip
 _VPCE = re.compile(r"(?:(.+)\.)?vpce-[0-9a-z]+(?:-[0-9a-z-]+)?\.(.+)\.vpce")
-_ACCOUNT = re.compile(r"\d{12}")
+_ACCOUNT = re.compile(r"[0-9]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,8 @@ class Host:
 @lru_cache(maxsize=4096)
 def aws_host(host: str) -> Host | None:
     """The host as AWS's, None if it is not one that we can read."""
+    if len(host) > 253:  # RFC 1035
+        return None
     known = index()
     for suffix, mark, partitions in _suffixes():
         if not host.endswith(suffix):

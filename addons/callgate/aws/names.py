@@ -27,7 +27,7 @@ def owner(service: str, parameters: Parameters, scope: Scope) -> Scope:
     """`scope` with the account that a parameter names as the owner of what the call is about."""
     name = _OWNERS.get(service)
     account = parameters.get(name) if name else None
-    if isinstance(account, str) and re.fullmatch(r"\d{12}", account):
+    if isinstance(account, str) and re.fullmatch(r"[0-9]{12}", account):
         return scope._replace(account=account)
     return scope
 
@@ -51,7 +51,8 @@ def _sqs(operation: str, parameters: Parameters, scope: Scope) -> Parameters:
 
 
 _FUNCTION: Final = re.compile(
-    r"(?:(?P<account>\d{12}):)?(?:function:)?(?P<name>[A-Za-z0-9_-]+)(?::(?P<qualifier>[^:]+))?"
+    r"(?:(?P<account>\d{12}):)?(?:function:)?(?P<name>[A-Za-z0-9_-]+)(?::(?P<qualifier>[^:]+))?",
+    re.A,
 )
 
 

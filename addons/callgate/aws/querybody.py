@@ -16,7 +16,7 @@ from callgate.aws.scalars import MAX_DEPTH, from_text, twice, unknown, wrong
 from callgate.aws.target import Pairs
 from callgate.call import Refusal
 
-_INDEX = re.compile(r"[1-9]\d{0,5}")
+_INDEX = re.compile(r"[1-9][0-9]{0,5}")
 
 
 class _Tree(dict[str, "_Tree"]):

@@ -12,7 +12,7 @@ from callgate.aws.auth import S3_V2_KEYS, V4_KEYS
 from callgate.aws.body import plain_body, streamed_body
 from callgate.aws.classify import Match
 from callgate.aws.head import Head
-from callgate.aws.headers import check_charset, media_type
+from callgate.aws.headers import REPEATABLE, check_charset, media_type
 from callgate.aws.jsonbody import load_json, read_json, shown
 from callgate.aws.routes import Route
 from callgate.aws.scalars import blob, from_text, twice, unknown, wire_members, wrong
@@ -21,13 +21,14 @@ from callgate.call import HttpRequest, Payload, Refusal
 
 # A payload up to this many bytes stands among the parameters, a longer one as a reference.
 INLINE = 64 * 1024
-_BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:[a-z-]+:s3[a-z-]*:[a-z0-9-]*:\d*:[\w/:.-]+")
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:[a-z-]+:s3[a-z-]*:[a-z0-9-]*:\d*:[\w/:.-]+", re.A)
 # Headers of S3 that mean the same everywhere; one that its operation does not have may make it another.
 _S3_COMMON = re.compile(
     r"x-amz-(?:date|content-sha256|security-token|user-agent|decoded-content-length|trailer|region-set"
     r"|s3session-token|sdk-checksum-algorithm|checksum-.*|request-payer|expected-bucket-owner|id-2|te)"
 )
-_ITEM = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^,"]*))\s*(?:,|$)')
+# Possessive, so that no header takes more than linear time.
+_ITEM = re.compile(r'\s*+(?:"((?:[^"\\]|\\.)*+)"\s*+|([^,"]*+))(?:,|$)')
 
 Found = tuple[dict[str, Any], Payload | None]
 
@@ -43,7 +44,7 @@ def read_rest(match: Match, route: Route, model: OperationModel) -> Found:
     for name, member in members.items():
         location = member.serialization.get("location")
         if location == "header":
-            _header(found, name, member, match.head.headers)
+            _header(found, name, member, match.head)
         elif location == "headers":
             _header_map(found, name, member, match.head.headers)
     if route.service == "s3":
@@ -151,11 +152,14 @@ def _query(
             raise unknown(shown(key))
 
 
-def _header(found: dict[str, Any], name: str, member: Shape, headers: Mapping[str, str]) -> None:
-    ways = member.serialization
-    text = headers.get(ways.get("name", name).lower())
+def _header(found: dict[str, Any], name: str, member: Shape, head: Head) -> None:
+    ways, headers = member.serialization, head.headers
+    key = ways.get("name", name).lower()
+    text = headers.get(key)
     if text is None:
         return
+    if key in REPEATABLE and len(head.request.values(key)) > 1:
+        raise Refusal("duplicate-header", f"The header {key} stands more than once.")
     if name == "ContentLength":
         text = headers.get("x-amz-decoded-content-length", text)
     if name == "ContentEncoding" and "aws-chunked" in text:

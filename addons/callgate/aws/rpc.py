@@ -145,7 +145,7 @@ def _only(pairs: Pairs, name: str, code: str) -> str:
 def _queue_path(names: tuple[str, ...], head: Head, pairs: Pairs) -> Pairs:
     """Older SDKs post an SQS query to /account/queue; a QueueUrl beside it must be the same."""
     segments = head.target.segments
-    if names != ("sqs",) or len(segments) != 2 or not re.fullmatch(r"\d{12}", segments[0]):
+    if names != ("sqs",) or len(segments) != 2 or not re.fullmatch(r"[0-9]{12}", segments[0]):
         raise Refusal("wrong-path", "Operations of the query protocol are called at the path /.")
     path = "/" + "/".join(segments)
     urls = [value for key, value in pairs if key == "QueueUrl"]

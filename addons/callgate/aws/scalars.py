@@ -9,7 +9,6 @@ import binascii
 import datetime
 import decimal
 import re
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from botocore.model import Shape
@@ -17,13 +16,22 @@ from botocore.model import Shape
 from callgate.call import Refusal
 
 MAX_DEPTH = 100
-_INTEGER = re.compile(r"-?(?:0|[1-9]\d{0,18})")
-_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d{1,4})?")
+_INTEGER = re.compile(r"-?(?:0|[1-9]\d{0,18})", re.A)
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d{1,4})?", re.A)
 _ISO = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:Z|\+00:00|-00:00|([+-]\d\d):?(\d\d))"
+    r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:Z|\+00:00|-00:00|([+-]\d\d):?(\d\d))",
+    re.A,
+)
+_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+_HTTP_DATE = re.compile(
+    rf"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (\d\d) ({'|'.join(_MONTHS)}) (\d{{4}})"
+    r" (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))? GMT",
+    re.A,
 )
 _NO_NUMBERS = {"NaN": "NaN", "Infinity": "Infinity", "-Infinity": "-Infinity", "nan": "NaN"}
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_LAST_SECOND = 253_402_300_799
+"""That of the year 9999."""
 _INTEGERS = frozenset(("integer", "long"))
 _FLOATS = frozenset(("float", "double"))
 
@@ -99,30 +107,48 @@ def timestamp(text: str, kind: str, where: str) -> datetime.datetime:
     try:
         if kind == "iso8601" and (found := _ISO.fullmatch(text)):
             year, month, day, hour, minute, second, fraction, zone_hour, zone_minute = found.groups()
-            micro = int((fraction or "0").ljust(6, "0")[:6])
             zone: datetime.tzinfo = datetime.UTC
             if zone_hour is not None:
                 offset = datetime.timedelta(hours=int(zone_hour), minutes=int(zone_hour[0] + zone_minute))
                 zone = datetime.timezone(offset)
             local = datetime.datetime(
-                int(year), int(month), int(day), int(hour), int(minute), int(second), micro, tzinfo=zone
+                int(year), int(month), int(day), int(hour), int(minute), int(second), _micros(fraction), zone
             )
             return local.astimezone(datetime.UTC)
-        if kind == "rfc822" and text.endswith("GMT"):
-            return parsedate_to_datetime(text).astimezone(datetime.UTC)
+        if kind == "rfc822" and (found := _HTTP_DATE.fullmatch(text)):
+            day, name, year, hour, minute, second, fraction = found.groups()
+            month = _MONTHS.index(name) + 1
+            return datetime.datetime(
+                int(year),
+                month,
+                int(day),
+                int(hour),
+                int(minute),
+                int(second),
+                _micros(fraction),
+                datetime.UTC,
+            )
         if kind == "unixtimestamp":
             return epoch(number_text(text, where), where)
-    except (ValueError, OverflowError, TypeError, IndexError):
+    except (ValueError, OverflowError):
         pass
     raise wrong(where, "a time in the format that the operation takes")
 
 
+def _micros(fraction: str | None) -> int:
+    return int((fraction or "0").ljust(6, "0")[:6])
+
+
 def epoch(value: int | decimal.Decimal, where: str) -> datetime.datetime:
     """An aware time from seconds since the epoch, to the microsecond."""
+    # Compared first: to work with a number like 1e999999 takes half a minute.
+    finite = isinstance(value, int) or value.is_finite()
+    if not finite or not -_LAST_SECOND <= value <= _LAST_SECOND:
+        raise wrong(where, "a time")
+    micros = int((decimal.Decimal(value) * 1_000_000).to_integral_value())
     try:
-        micros = int((decimal.Decimal(value) * 1_000_000).to_integral_value())
         return _EPOCH + datetime.timedelta(microseconds=micros)
-    except (OverflowError, ValueError, decimal.InvalidOperation):
+    except OverflowError:
         raise wrong(where, "a time") from None
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from callgate.aws import iam
 from callgate.aws.target import Target
 from callgate.call import HttpRequest, Need, Refusal
 
@@ -18,7 +19,13 @@ _A = r"(?P<account>\d{12})"
 _DNS = r"(?:amazonaws\.(?:com(?:\.cn)?|eu)|c2s\.ic\.gov|sc2s\.sgov\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)"
 _DUAL = r"(?:api\.aws|api\.amazonwebservices\.com\.cn)"
 _ON = r"on\.(?:aws|amazonwebservices\.com\.cn)"
-_OCI_METHODS = frozenset(("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"))
+_METHODS = frozenset(("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"))
+_OCI = re.compile(
+    r"v2/(?P<name>[^/]+(?:/[^/]+)*)"
+    r"/(?:(?P<kind>manifests|blobs|referrers)/[^/]+|(?P<uploads>blobs/uploads)/[^/]*|(?P<list>tags)/list)"
+)
+_OCI_WORDS = frozenset(("manifests", "blobs", "tags", "referrers"))
+_GIT = re.compile(r"v1/repos/(?P<name>[^/]+)/(?P<what>info/refs|git-upload-pack|git-receive-pack)")
 
 Name = Callable[[HttpRequest, Target], str]
 Parts = Mapping[str, str]
@@ -43,12 +50,23 @@ class Site:
         """What a rule may test: method, path, query keys apart, and the parts of the host's name."""
         return {**self.parts, "Method": request.method, "Path": "/" + "/".join(target.segments)}
 
-    def need(self, operation: str, partition: str, request: HttpRequest, target: Target) -> Need:
+    def needs(self, operation: str, partition: str, request: HttpRequest, target: Target) -> tuple[Need, ...]:
         """What the call needs. The account is the host's; a host without one could belong to anybody."""
-        resource = self.resource(self.parts, request, target)
+        asked = [(operation, self.resource(self.parts, request, target))]
+        if operation == "InitiateLayerUpload" and any(key == "mount" for key, _ in target.pairs):
+            # The layer is taken from another repository; without `from` the registry chooses one.
+            sources = [value for key, value in target.pairs if key == "from"]
+            asked += (("GetDownloadUrlForLayer", f"repository/{source}") for source in sources or ["*"])
+        return tuple(self._need(name, resource, operation, partition) for name, resource in asked)
+
+    def _need(self, name: str, resource: str, operation: str, partition: str) -> Need:
+        action, source = f"{self.service}:{name}", f"{self.service}:{operation}"
+        known = iam.find(action)
+        access = known.access if known else None
+        if known is not None and not known.templates:
+            return Need(action, "*", source, True, access)
         arn = f"arn:{partition}:{self.service}:{self.region or ''}:{self.account or '*'}:{resource}"
-        known = self.account is not None and "*" not in resource
-        return Need(f"{self.service}:{operation}", arn, f"{self.service}:{operation}", known)
+        return Need(action, arn, source, self.account is not None and "*" not in resource, access)
 
 
 def _unknown(what: str) -> Refusal:
@@ -60,45 +78,51 @@ def _always(operation: str) -> Name:
 
 
 def _by_method(request: HttpRequest, target: Target) -> str:
+    if request.method not in _METHODS:
+        raise _unknown("OpenSearch's reads and writes")
     return f"ESHttp{request.method.capitalize()}"
 
 
 def _git(request: HttpRequest, target: Target) -> str:
-    """Git's smart HTTP protocol."""
-    services = [value for key, value in target.pairs if key == "service"]
+    """Git's smart HTTP protocol, below /v1/repos/NAME."""
     asked = {"git-upload-pack": "GitPull", "git-receive-pack": "GitPush"}
-    if request.method == "POST" and not target.pairs and (found := asked.get(target.segments[-1])):
-        return found
-    if request.method == "GET" and target.segments[-2:] == ("info", "refs") and len(services) == 1:
-        return asked.get(services[0]) or _raise("git's")
-    raise _unknown("git's fetches and pushes")
-
-
-def _raise(what: str) -> str:
-    raise _unknown(what)
+    found = _GIT.fullmatch("/".join(target.segments))
+    services = [value for key, value in target.pairs if key == "service"]
+    operation = None
+    if found and not target.slashed:
+        if request.method == "POST" and not target.pairs:
+            operation = asked.get(found["what"])
+        elif request.method == "GET" and found["what"] == "info/refs" and len(services) == 1:
+            operation = asked.get(services[0])
+    if operation is None:
+        raise _unknown("git's fetches and pushes")
+    return operation
 
 
 def _registry(request: HttpRequest, target: Target) -> str:
     """The OCI distribution specification, in ECR's actions."""
-    writes = request.method not in ("GET", "HEAD")
-    kinds = [part for part in target.segments if part in ("manifests", "blobs", "tags", "referrers")]
-    if target.segments[0] != "v2" or request.method not in _OCI_METHODS or len(kinds) > 1:
-        raise _unknown("the OCI distribution specification")
-    if not kinds and not writes and target.segments in (("v2",), ("v2", "")):
+    path = "/".join(target.segments)
+    if request.method == "GET" and path in ("v2", "v2/", "token", "token/"):
         return "GetAuthorizationToken"
-    match kinds[0] if kinds else "", request.method:
+    found = _OCI.fullmatch(path)
+    # A repository that is named like a part of the path could be read in two ways.
+    if found is None or target.slashed or not _OCI_WORDS.isdisjoint(found["name"].split("/")):
+        raise _unknown("the OCI distribution specification")
+    match found["kind"] or found["uploads"] or found["list"], request.method:
         case "manifests" | "blobs", "DELETE":
             return "BatchDeleteImage"
         case "manifests", "PUT":
             return "PutImage"
         case "manifests", "GET" | "HEAD":
             return "BatchGetImage"
-        case "blobs", "GET" | "HEAD" if "uploads" not in target.segments:
+        case "blobs", "GET" | "HEAD":
             return "GetDownloadUrlForLayer"
-        case "blobs", method if "uploads" in target.segments:
-            return {"POST": "InitiateLayerUpload", "PUT": "CompleteLayerUpload"}.get(
-                method, "UploadLayerPart"
-            )
+        case "blobs/uploads", "POST":
+            return "InitiateLayerUpload"
+        case "blobs/uploads", "PUT":
+            return "CompleteLayerUpload"
+        case "blobs/uploads", "GET" | "PATCH" | "DELETE":
+            return "UploadLayerPart"
         case "tags" | "referrers", "GET" | "HEAD":
             return "ListImages"
     raise _unknown("the OCI distribution specification")
@@ -114,29 +138,69 @@ def _packages(request: HttpRequest, target: Target) -> str:
 
 def _agent(request: HttpRequest, target: Target) -> str:
     """What the SSM agent asks its channels."""
-    found = re.fullmatch(r"v1/(control|data)-channel/[\w.:-]+", "/".join(target.segments))
-    if found:
-        return f"Open{found[1].capitalize()}Channel"
+    found = re.fullmatch(r"v1/(control|data)-channel/[\w.:-]+", "/".join(target.segments), re.A)
+    verb = {"GET": "Open", "POST": "Create"}.get(request.method)
+    if found and verb:
+        return f"{verb}{found[1].capitalize()}Channel"
     wanted = request.values("x-amz-target")
-    if len(wanted) == 1 and (action := re.fullmatch(r"[A-Za-z]+\.([A-Za-z]+)", wanted[0])):
+    if len(wanted) == 1 and (action := re.fullmatch(r"[A-Za-z0-9]+\.([A-Za-z]+)", wanted[0])):
         return action[1]
     raise _unknown("the agent's channels")
 
 
+def _graph(request: HttpRequest, target: Target) -> str:
+    """AppSync's GraphQL and Events APIs."""
+    names = {
+        "graphql": "GraphQL",
+        "graphql/connect": "GraphQL",
+        "graphql/realtime": "GraphQL",
+        "event": "EventPublish",
+        "event/realtime": "EventConnect",
+    }
+    operation = names.get("/".join(target.segments))
+    if operation is None:
+        raise _unknown("AppSync's")
+    return operation
+
+
+def _metrics(request: HttpRequest, target: Target) -> str:
+    """The API of Prometheus, below /workspaces/ID/api/v1."""
+    found = re.fullmatch(r"workspaces/[\w-]+/api/v1/(.+)", "/".join(target.segments), re.A)
+    asked = found[1].partition("/")[0] if found else ""
+    names = {
+        "remote_write": "RemoteWrite",
+        "query": "QueryMetrics",
+        "query_range": "QueryMetrics",
+        "query_exemplars": "QueryMetrics",
+        "series": "GetSeries",
+        "labels": "GetLabels",
+        "label": "GetLabels",
+        "metadata": "GetMetricMetadata",
+    }
+    if asked not in names or request.method not in ("GET", "POST"):
+        raise _unknown("Prometheus's reads and writes")
+    return names[asked]
+
+
+def _workspace(parts: Parts, request: HttpRequest, target: Target) -> str:
+    return "workspace/" + target.segments[1]
+
+
 def _repository(parts: Parts, request: HttpRequest, target: Target) -> str:
-    kinds = [
-        i for i, part in enumerate(target.segments) if part in ("manifests", "blobs", "tags", "referrers")
-    ]
-    return "repository/" + ("/".join(target.segments[1 : kinds[0]]) if kinds else "*")
+    found = _OCI.fullmatch("/".join(target.segments))
+    return f"repository/{found['name'] if found else '*'}"
 
 
 def _package_repository(parts: Parts, request: HttpRequest, target: Target) -> str:
-    name = target.segments[1] if len(target.segments) > 1 else "*"
-    return f"repository/{parts['Domain']}/{name}"
+    """A repository, or some package of a format in it."""
+    form, name = (*target.segments, "*")[:2]
+    if request.method in ("GET", "HEAD"):
+        return f"repository/{parts['Domain']}/{name or '*'}"
+    return f"package/{parts['Domain']}/{name or '*'}/{form or '*'}/*"
 
 
 def _git_repository(parts: Parts, request: HttpRequest, target: Target) -> str:
-    return target.segments[2] if target.segments[:2] == ("v1", "repos") and len(target.segments) > 2 else "*"
+    return target.segments[2]
 
 
 def _api(parts: Parts, request: HttpRequest, target: Target) -> str:
@@ -172,20 +236,22 @@ _SITES = [
         ),
         (
             rf"(?P<ApiId>[a-z0-9]+)\.(?:ddpg\.)?appsync-(?:realtime-)?api\.{_R}\.(?:{_DNS}|{_DUAL})",
-            *("appsync", ("appsync",), _always("GraphQL"), _fixed("apis/*")),
+            *("appsync", ("appsync",), _graph, _fixed("apis/*")),
         ),
         (
-            rf"(?P<ClusterId>[0-9A-Fa-f]{{32}})\.(?:[a-z0-9]+\.)?{_R}\.eks\.(?:{_DNS}|{_DUAL})",
+            r"(?=.*\.eks(?:-cluster)?\.)(?P<ClusterId>[0-9A-Fa-f]{32})\.(?:[a-z0-9]+\.)?"
+            rf"(?:eks-cluster\.)?{_R}\.(?:eks\.)?(?:{_DNS}|{_DUAL})",
             *("eks", (), _always("AccessKubernetesApi"), _fixed("cluster/*")),
         ),
         (
-            rf"(?:search|vpc)-(?P<Domain>[a-z][a-z0-9-]+)-[a-z0-9]+\.{_R}\.(?:es\.{_DNS}|on\.aws)",
+            rf"(?:search|vpc)-(?P<Domain>[a-z][a-z0-9-]+)-[a-z0-9]+\.(?:aos\.)?{_R}\.(?:es\.{_DNS}|{_ON})",
             *("es", ("es",), _by_method, _domain),
         ),
         (
             rf"(?P<CollectionId>[a-z0-9]+)\.{_R}\.aoss\.(?:{_DNS}|{_ON})",
             *("aoss", ("aoss",), _always("APIAccessAll"), _fixed("collection/{CollectionId}")),
         ),
+        (rf"aps-workspaces(?:-fips)?\.{_R}\.{_DNS}", "aps", ("aps",), _metrics, _workspace),
         (
             rf"ssmmessages(?:-fips)?\.{_R}\.(?:{_DNS}|{_DUAL})",
             "ssmmessages",

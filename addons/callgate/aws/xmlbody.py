@@ -18,7 +18,7 @@ _DECLARATION = re.compile(
     r"""\s*<\?xml\s+version=["']1\.[01]["'](?:\s+encoding=["'](?i:utf-8)["'])?"""
     r"""(?:\s+standalone=["'](?:yes|no)["'])?\s*\?>"""
 )
-_NAMESPACE = re.compile(r"|https?://[a-z0-9.-]+\.amazonaws\.com/doc/\d{4}-\d\d-\d\d/?")
+_NAMESPACE = re.compile(r"|https?://[a-z0-9.-]+\.amazonaws\.com/doc/\d{4}-\d\d-\d\d/?", re.A)
 _XSI = "{http://www.w3.org/2001/XMLSchema-instance}"
 
 
