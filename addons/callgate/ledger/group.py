@@ -12,6 +12,8 @@ from callgate.ledger.entries import Draft, timestamp
 from callgate.ledger.store import Row, Store
 from callgate.ledger.tree import Frontier, leaf_hash
 
+_AT_ONCE = 1000
+
 Result = list[Entry] | StepTaken
 
 
@@ -27,33 +29,35 @@ class Append:
 def write_group(
     store: Store, frontier: Frontier, appends: Sequence[Append], now: float
 ) -> tuple[Frontier, list[Result]]:
-    """Insert all appends, inside the caller's transaction; returns the grown tree and their results.
+    """Insert all appends; returns the grown tree and their results. Raises Unavailable.
 
     An append whose step is taken fails alone. All entries carry the time `now` (seconds since the epoch).
+    Needs no transaction of the caller's, since an append is written by one statement, and that is one.
     """
-    time = timestamp(now)
-    try:
-        # Conflicts are rare: all in one statement first, one by one only if some step is taken.
-        with store.savepoint():
-            return _insert(store, frontier, appends, now, time)
-    except sqlite3.IntegrityError:
-        results: list[Result] = []
-        for append in appends:
-            try:
-                with store.savepoint():
-                    frontier, entries = _insert(store, frontier, [append], now, time)
-                results += entries
-            except sqlite3.IntegrityError:
-                steps = ", ".join(
-                    f"{d.record.subject} {d.record.step}" for d in append.drafts if d.record.subject
-                )
-                results.append(StepTaken(f"in the log already: one of {steps}"))
-        return frontier, results
+    results: list[Result] = []
+    for start in range(0, len(appends), _AT_ONCE):
+        part = appends[start : start + _AT_ONCE]
+        try:
+            frontier, entries = _insert(store, frontier, part, now)
+            results += entries
+        except sqlite3.IntegrityError:
+            # Rare, so all are tried in one statement first.
+            for append in part:
+                try:
+                    frontier, entries = _insert(store, frontier, [append], now)
+                    results += entries
+                except sqlite3.IntegrityError:
+                    steps = ", ".join(
+                        f"{d.record.subject} {d.record.step}" for d in append.drafts if d.record.subject
+                    )
+                    results.append(StepTaken(f"in the log already: one of {steps}"))
+    return frontier, results
 
 
 def _insert(
-    store: Store, frontier: Frontier, appends: Sequence[Append], now: float, time: str
+    store: Store, frontier: Frontier, appends: Sequence[Append], now: float
 ) -> tuple[Frontier, list[Result]]:
+    time = timestamp(now)
     tree = frontier.copy()
     rows: list[Row] = []
     results: list[Result] = []

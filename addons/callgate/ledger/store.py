@@ -175,25 +175,22 @@ class Store:
                 self._connection.execute("ROLLBACK")
 
     def insert(self, rows: Sequence[Row]) -> None:
-        """Add rows, all or none. Raises sqlite3.IntegrityError if a (subject, step) is taken."""
-        # One statement is one round trip through the interpreter lock, for which the event loop competes.
-        for start in range(0, len(rows), 1000):
-            part = rows[start : start + 1000]
-            values = ",".join(["(?,?,?)"] * len(part))
-            flat = [value for row in part for value in row]
-            self._connection.execute(f"INSERT INTO entries (seq, entry, leaf) VALUES {values}", flat)
+        """Add rows, all or none: in one statement, which is a synced transaction if none is open.
 
-    @contextlib.contextmanager
-    def savepoint(self) -> Iterator[None]:
-        """A part of a transaction that can fail alone."""
-        self._connection.execute("SAVEPOINT part")
+        Raises sqlite3.IntegrityError if a (subject, step) is taken, Unavailable if it cannot be written.
+        """
+        if not rows:
+            return
+        # Each statement is several round trips through the interpreter lock, for which the event loop
+        # competes.
+        values = ",".join(["(?,?,?)"] * len(rows))
+        flat = [value for row in rows for value in row]
         try:
-            yield
-        except BaseException:
-            self._connection.execute("ROLLBACK TO part")
+            self._connection.execute(f"INSERT INTO entries (seq, entry, leaf) VALUES {values}", flat)
+        except sqlite3.IntegrityError:
             raise
-        finally:
-            self._connection.execute("RELEASE part")
+        except sqlite3.Error as error:
+            raise Unavailable(f"{self.path}: {error}") from None
 
     def insert_checkpoint(self, checkpoint: Checkpoint, frontier: Frontier) -> None:
         """Keep a checkpoint and the frontier that it signs, so that opening need not read every leaf."""

@@ -25,7 +25,6 @@ from callgate.ledger.tree import Frontier
 
 log = logging.getLogger("callgate.ledger")
 
-_GROUP = 512
 _TICK = 0.2
 _SMALL_STEP = 1.0
 """A clock that goes back by less (seconds) is held at its last reading; a larger step is noted in the log."""
@@ -63,7 +62,10 @@ class Writer:
         self._signing = signing
         self._clock = clock
         self._due = 0.0
-        self._queue: queue.SimpleQueue[Append | None] = queue.SimpleQueue()
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._rung = False
+        self._stopping = False
+        self._waited: collections.deque[Append] = collections.deque()
         self._riders: collections.deque[Append] = collections.deque()
         self._thread = threading.Thread(target=self._run, name="callgate-ledger", daemon=True)
 
@@ -74,8 +76,14 @@ class Writer:
         self._thread.start()
 
     def submit(self, append: Append) -> None:
-        """Queue an append; its future gets the result."""
-        self._queue.put(append)
+        """Queue an append; its future gets the result. To be called in the append's loop."""
+        self._waited.append(append)
+        if not self._rung:
+            self._rung = True
+            # Once for all that the loop has at hand: while this thread works, it takes the interpreter from
+            # the loop.
+            assert append.loop is not None
+            append.loop.call_soon(self._bell.put, None)
 
     def submit_soon(self, append: Append) -> None:
         """Let an append that nobody waits for ride with the next commit, within `_TICK` seconds.
@@ -86,7 +94,8 @@ class Writer:
 
     def stop(self) -> None:
         """Write what is queued, sign a last checkpoint, close the file. Blocks."""
-        self._queue.put(None)
+        self._stopping = True
+        self._bell.put(None)
         self._thread.join()
 
     def _run(self) -> None:
@@ -110,18 +119,11 @@ class Writer:
         self._store.close()
 
     def _take(self) -> tuple[list[Append], bool]:
-        waited: list[Append] = []
-        stopping = False
-        try:
-            item = self._queue.get(timeout=_TICK)
-            while item is not None and len(waited) < _GROUP:
-                waited.append(item)
-                item = self._queue.get_nowait()
-            stopping = item is None
-            if item is not None:
-                waited.append(item)
-        except queue.Empty:
-            pass
+        with contextlib.suppress(queue.Empty):
+            self._bell.get(timeout=_TICK)
+        # In this order, so that nothing is left for which no bell rings.
+        stopping, self._rung = self._stopping, False
+        waited = [self._waited.popleft() for _ in range(len(self._waited))]
         # What a rider tells of (an intent, say) was committed before it was submitted.
         riders = [self._riders.popleft() for _ in range(len(self._riders))]
         return [*riders, *waited], stopping
@@ -133,14 +135,17 @@ class Writer:
         if not (batch or sign or self.outage):
             return []
         checkpoint = None
-        with self._store.transaction():
+        coming = sum(len(append.drafts) for append in batch) + len(notes)
+        sign = sign or self.frontier.size + coming - self.signed_size >= self._signing.entries
+        # A group of appends is a transaction by itself.
+        with self._store.transaction() if sign or self.outage else contextlib.nullcontext():
             tree = self.frontier
             if self.outage:
                 tree = self._adopt(tree)
                 notes += unknown_outcomes(self._store, self.frontier.size, "ledger-unavailable")
                 notes.append(_recovered(self.outage, now))
             tree, results = write_group(self._store, tree, [*map(_note, notes), *batch], now)
-            if sign or tree.size - self.signed_size >= self._signing.entries:
+            if sign:
                 checkpoint = self._signing.sign(tree)
                 self._store.insert_checkpoint(checkpoint, tree)
         self.frontier, self._last_time = tree, now
