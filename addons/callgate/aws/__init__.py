@@ -10,6 +10,7 @@ from callgate.aws.endpoints import Endpoints, knows_host
 from callgate.aws.hosts import is_aws_domain
 from callgate.aws.iam import access_level
 from callgate.aws.index import index
+from callgate.aws.limits import DEEPEST, DEFAULT, Limits
 from callgate.aws.models import operation_model, service_model, signing_name
 from callgate.aws.needs import needs_of
 from callgate.aws.parameters import head_is_enough, read_parameters
@@ -17,7 +18,9 @@ from callgate.aws.refusal import answer
 from callgate.call import Call, HttpRequest, Refusal
 
 __all__ = [
+    "DEEPEST",
     "Endpoints",
+    "Limits",
     "access_level",
     "account_of",
     "answer",
@@ -34,13 +37,13 @@ __all__ = [
 NO_ENDPOINTS = Endpoints()
 
 
-def read(request: HttpRequest, endpoints: Endpoints = NO_ENDPOINTS) -> Call:
+def read(request: HttpRequest, endpoints: Endpoints = NO_ENDPOINTS, limits: Limits = DEFAULT) -> Call:
     """What `request` asks of AWS. Raises Refusal, and nothing else, for what is unknown, ambiguous or
     malformed.
 
     A body of None streams: that is allowed only where `head_suffices`.
     """
-    match = classify(request, endpoints)
+    match = classify(request, endpoints, limits)
     found = read_parameters(match)
     candidates = match.candidates
     if found.candidate:

@@ -15,15 +15,21 @@ from dataclasses import dataclass
 import brotli
 import zstandard
 
+from callgate.aws.limits import Limits
 from callgate.call import HttpRequest, Refusal
 
-MAX_BODY = 32 * 1024 * 1024
+_WINDOW = 32 * 1024 * 1024
 _CHUNK = re.compile(rb"([0-9a-fA-F]{1,12})(?:;chunk-signature=[0-9a-f]{64,144}\**)?\r\n")
 _TRAILERS = re.compile(rb"(?:[A-Za-z0-9-]+:[ -~]*\r?\n?\r\n)*(?:\r\n)?")
 
 
 def plain_body(
-    request: HttpRequest, headers: Mapping[str, str], protocol: str, *, compresses: bool = False
+    request: HttpRequest,
+    headers: Mapping[str, str],
+    protocol: str,
+    limits: Limits,
+    *,
+    compresses: bool = False,
 ) -> bytes:
     """The body of an operation whose parameters stand in it. `compresses` says that the model has it
     compressed.
@@ -41,16 +47,12 @@ def plain_body(
     if not compresses and (protocol in ("query", "ec2") or _is_text(request.body)):
         raise Refusal("ambiguous-coding", "The body could be read both as it is and decoded.")
     try:
-        body = decode(request.body)
+        body = decode(request.body, limits.decoded)
     except (zlib.error, zstandard.ZstdError, brotli.error, EOFError):
         raise Refusal("malformed-coding", "The body is not what its content coding says.") from None
-    if len(body) > MAX_BODY:
-        raise _too_large()
+    if len(body) > limits.decoded:
+        raise limits.too_large()
     return body
-
-
-def _too_large() -> Refusal:
-    return Refusal("body-too-large", f"The body decodes to more than {MAX_BODY} bytes.", status=413)
 
 
 def _is_text(body: bytes) -> bool:
@@ -61,36 +63,37 @@ def _is_text(body: bytes) -> bool:
     return True
 
 
-def _inflate(body: bytes, bits: int) -> bytes:
+# Each decoder stops when it has more than `limit` bytes, and returns them.
+
+
+def _inflate(body: bytes, limit: int, bits: int) -> bytes:
     engine = zlib.decompressobj(bits)
-    found = engine.decompress(body, MAX_BODY + 1)
-    if len(found) > MAX_BODY:
-        raise _too_large()
+    found = engine.decompress(body, limit + 1)
+    if len(found) > limit:
+        return found
     if not engine.eof or engine.unused_data:
         raise EOFError
     return found
 
 
-def _brotli(body: bytes) -> bytes:
+def _brotli(body: bytes, limit: int) -> bytes:
     engine = brotli.Decompressor()
-    found = bytearray(engine.process(body, output_buffer_limit=MAX_BODY + 1))
+    found = bytearray(engine.process(body, output_buffer_limit=limit + 1))
     while not engine.is_finished() and not engine.can_accept_more_data():
-        if len(found) > MAX_BODY:
-            raise _too_large()
-        found += engine.process(b"", output_buffer_limit=MAX_BODY + 1)
+        if len(found) > limit:
+            return bytes(found)
+        found += engine.process(b"", output_buffer_limit=limit + 1)
     if not engine.is_finished():
         raise EOFError
     return bytes(found)
 
 
-def _zstd(body: bytes) -> bytes:
-    engine = zstandard.ZstdDecompressor(max_window_size=MAX_BODY).decompressobj(read_across_frames=False)
-    reader = zstandard.ZstdDecompressor(max_window_size=MAX_BODY).stream_reader(
-        body, read_across_frames=False
-    )
-    found = reader.read(MAX_BODY + 1)
-    if len(found) > MAX_BODY:
-        raise _too_large()
+def _zstd(body: bytes, limit: int) -> bytes:
+    engine = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj(read_across_frames=False)
+    reader = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(body, read_across_frames=False)
+    found = reader.read(limit + 1)
+    if len(found) > limit:
+        return bytes(found)
     engine.decompress(body)
     if not engine.eof or engine.unused_data:
         raise EOFError
@@ -98,8 +101,8 @@ def _zstd(body: bytes) -> bytes:
 
 
 _DECODERS = {
-    "gzip": lambda body: _inflate(body, 31),
-    "deflate": lambda body: _inflate(body, 15),
+    "gzip": lambda body, limit: _inflate(body, limit, 31),
+    "deflate": lambda body, limit: _inflate(body, limit, 15),
     "br": _brotli,
     "zstd": _zstd,
 }

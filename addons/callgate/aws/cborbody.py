@@ -10,7 +10,8 @@ from typing import Any
 from botocore.model import Shape
 
 from callgate.aws.jsonbody import shown
-from callgate.aws.scalars import MAX_DEPTH, epoch, integer, twice, unknown, wire_members, wrong
+from callgate.aws.limits import Limits
+from callgate.aws.scalars import epoch, integer, twice, unknown, wire_members, wrong
 from callgate.call import Refusal
 
 
@@ -21,10 +22,24 @@ class _Time(tuple[Any]):
 _BREAK = object()
 
 
-def load_cbor(body: bytes) -> Any:
+class _Body(bytes):
+    """A body that knows its bounds, and counts its items as they are read."""
+
+    limits: Limits
+    items: int
+
+    def __new__(cls, body: bytes, limits: Limits) -> _Body:
+        self = super().__new__(cls, body)
+        self.limits = limits
+        # The root, and keys, are no values.
+        self.items = -1
+        return self
+
+
+def load_cbor(body: bytes, limits: Limits) -> Any:
     """The one item that `body` holds; floats as exact decimals of their shortest text. Raises Refusal."""
     try:
-        value, at = _item(body, 0, 0)
+        value, at = _item(_Body(body, limits), 0, 0)
     except (IndexError, struct.error, UnicodeDecodeError):
         raise _malformed() from None
     if at != len(body) or value is _BREAK:
@@ -36,9 +51,11 @@ def _malformed() -> Refusal:
     return Refusal("malformed-cbor", "The body is not one item of CBOR.")
 
 
-def _item(data: bytes, at: int, depth: int) -> tuple[Any, int]:
-    if depth > MAX_DEPTH:
-        raise Refusal("too-deep", "The body is nested too deeply.")
+def _item(data: _Body, at: int, depth: int) -> tuple[Any, int]:
+    if depth > data.limits.depth:
+        raise data.limits.too_deep()
+    data.items += 1
+    data.limits.judge_count(data.items)
     head = data[at]
     major, info = head >> 5, head & 31
     at += 1
@@ -75,7 +92,7 @@ def _item(data: bytes, at: int, depth: int) -> tuple[Any, int]:
     return _Time((inner,)), at
 
 
-def _string(data: bytes, at: int, size: int | None, major: int) -> tuple[Any, int]:
+def _string(data: _Body, at: int, size: int | None, major: int) -> tuple[Any, int]:
     if size is None:
         parts = []
         while data[at] != 0xFF:
@@ -91,7 +108,7 @@ def _string(data: bytes, at: int, size: int | None, major: int) -> tuple[Any, in
     return (raw if major == 2 else raw.decode("utf-8")), at + size
 
 
-def _list(data: bytes, at: int, size: int | None, depth: int) -> tuple[list[Any], int]:
+def _list(data: _Body, at: int, size: int | None, depth: int) -> tuple[list[Any], int]:
     found: list[Any] = []
     while size is None or len(found) < size:
         item, at = _item(data, at, depth + 1)
@@ -103,13 +120,14 @@ def _list(data: bytes, at: int, size: int | None, depth: int) -> tuple[list[Any]
     return found, at
 
 
-def _map(data: bytes, at: int, size: int | None, depth: int) -> tuple[dict[str, Any], int]:
+def _map(data: _Body, at: int, size: int | None, depth: int) -> tuple[dict[str, Any], int]:
     found: dict[str, Any] = {}
     count = 0
     while size is None or count < size:
         key, at = _item(data, at, depth + 1)
         if key is _BREAK and size is None:
             return found, at
+        data.items -= 1
         if type(key) is not str:
             raise _malformed()
         if key in found:

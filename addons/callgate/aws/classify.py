@@ -14,6 +14,7 @@ from callgate.aws.endpoints import Endpoints
 from callgate.aws.head import Head, read_head
 from callgate.aws.headers import FORM, media_type
 from callgate.aws.index import index
+from callgate.aws.limits import DEFAULT, Limits
 from callgate.aws.routes import Found, Route, find
 from callgate.aws.rpc import named_operation, primary_first
 from callgate.aws.s3post import is_form_post, read_form_post
@@ -40,9 +41,9 @@ class Match:
     given: tuple[dict[str, Any], Payload | None] | None = None
 
 
-def classify(request: HttpRequest, endpoints: Endpoints) -> Match:
+def classify(request: HttpRequest, endpoints: Endpoints, limits: Limits = DEFAULT) -> Match:
     """Names the operation of `request`. Raises Refusal."""
-    head = read_head(request, endpoints)
+    head = read_head(request, endpoints, limits)
     head = _connections(head)
     site = head.host.site
     if site is not None:
@@ -100,7 +101,7 @@ def _search_form(head: Head) -> Head:
     searches = head.host.services == (("cloudsearchdomain", ""),) and head.target.segments[-1] == "search"
     if not searches or head.request.method != "POST" or media_type(head.headers) != FORM or head.target.pairs:
         return head
-    pairs = read_form(plain_body(head.request, head.headers, "query"))
+    pairs = read_form(plain_body(head.request, head.headers, "query", head.limits), head.limits)
     return replace(
         head, request=replace(head.request, method="GET", body=b""), target=replace(head.target, pairs=pairs)
     )

@@ -11,6 +11,7 @@ from callgate.aws.endpoints import Endpoints, standin
 from callgate.aws.headers import read_headers
 from callgate.aws.hosts import Host, aws_host
 from callgate.aws.index import index
+from callgate.aws.limits import Limits
 from callgate.aws.target import Target, read_target
 from callgate.call import HttpRequest, Refusal
 
@@ -30,9 +31,10 @@ class Head:
     host: Host
     region: str | None
     partition: str
+    limits: Limits
 
 
-def read_head(request: HttpRequest, endpoints: Endpoints) -> Head:
+def read_head(request: HttpRequest, endpoints: Endpoints, limits: Limits) -> Head:
     """Reads all but the body. Raises Refusal for what is unknown, malformed or at odds with itself."""
     if request.method not in _METHODS:
         raise Refusal("unknown-method", "The method is none that AWS's protocols use.", status=405)
@@ -51,7 +53,7 @@ def read_head(request: HttpRequest, endpoints: Endpoints) -> Head:
     elif auth.service is not None and auth.service not in host.site.signing:
         raise _mismatch(auth.service)
     region, partition = _region(host, auth)
-    return Head(request, headers, target, auth, host, region, partition)
+    return Head(request, headers, target, auth, host, region, partition, limits)
 
 
 def signed_head(head: Head, auth: Auth) -> Head:

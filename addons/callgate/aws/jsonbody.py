@@ -9,8 +9,8 @@ from typing import Any
 
 from botocore.model import Shape
 
+from callgate.aws.limits import Limits
 from callgate.aws.scalars import (
-    MAX_DEPTH,
     blob,
     epoch,
     integer,
@@ -46,8 +46,9 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def load_json(body: bytes, what: str = "body") -> Any:
+def load_json(body: bytes, limits: Limits, what: str = "body") -> Any:
     """The JSON value that `body` holds, floats as Decimal. Raises Refusal."""
+    limits.judge_json(body)
     try:
         text = body.decode("utf-8")
         value = _DECODER.decode(text)
@@ -56,13 +57,15 @@ def load_json(body: bytes, what: str = "body") -> Any:
     except _Twice:
         raise Refusal("duplicate-key", f"An object in the {what} has a key twice.") from None
     except RecursionError:
-        raise Refusal("too-deep", f"The {what} is nested too deeply.") from None
+        raise limits.too_deep() from None
     except (ValueError, decimal.InvalidOperation):
         raise Refusal("malformed-json", f"The {what} is not JSON in UTF-8.") from None
+    if body.count(b"[") + body.count(b"{") > limits.depth:
+        limits.judge_depth(value)
     return value
 
 
-def read_json(shape: Shape, value: Any, where: str = "", depth: int = 0) -> Any:
+def read_json(shape: Shape, value: Any, where: str = "") -> Any:
     """`value` (from `load_json`) as `shape` has it. Raises Refusal for what the shape does not have."""
     kind = shape.type_name
     if kind == "string":
@@ -70,31 +73,28 @@ def read_json(shape: Shape, value: Any, where: str = "", depth: int = 0) -> Any:
             raise wrong(where, "a string")
         return value
     if kind == "structure":
-        return _structure(shape, value, where, depth)
+        return _structure(shape, value, where)
     if kind == "list":
         if type(value) is not list:
             raise wrong(where, "a list")
-        _check(depth)
         member = shape.member
-        return [None if item is None else read_json(member, item, where + "[]", depth + 1) for item in value]
+        return [None if item is None else read_json(member, item, where + "[]") for item in value]
     if kind == "map":
         if type(value) is not dict:
             raise wrong(where, "a map")
-        _check(depth)
         member = shape.value
         return {
-            key: None if item is None else read_json(member, item, f"{where}.*", depth + 1)
+            key: None if item is None else read_json(member, item, f"{where}.*")
             for key, item in value.items()
         }
     return _scalar(kind, shape, value, where)
 
 
-def _structure(shape: Shape, value: Any, where: str, depth: int) -> Any:
+def _structure(shape: Shape, value: Any, where: str) -> Any:
     if shape.is_document_type:
-        return document(value, depth)
+        return value
     if type(value) is not dict:
         raise wrong(where, "a structure")
-    _check(depth)
     members = wire_members(shape)
     found: dict[str, Any] = {}
     for key, item in value.items():
@@ -108,7 +108,7 @@ def _structure(shape: Shape, value: Any, where: str, depth: int) -> Any:
         name, member = known
         if name in found:
             raise twice(name)
-        found[name] = read_json(member, item, f"{where}.{name}" if where else name, depth + 1)
+        found[name] = read_json(member, item, f"{where}.{name}" if where else name)
     if shape.is_tagged_union and len(found) > 1:
         raise wrong(where, "one alternative of its union")
     return found
@@ -141,23 +141,6 @@ def _scalar(kind: str, shape: Shape, value: Any, where: str) -> Any:
             return timestamp(value, form, where)
         raise wrong(where, "a time in the format that the operation takes")
     raise wrong(where, "of a known type")
-
-
-def document(value: Any, depth: int = 0) -> Any:
-    """A free-form value, if it is not nested too deeply."""
-    _check(depth)
-    if type(value) is dict:
-        for item in value.values():
-            document(item, depth + 1)
-    elif type(value) is list:
-        for item in value:
-            document(item, depth + 1)
-    return value
-
-
-def _check(depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise Refusal("too-deep", "The parameters are nested too deeply.")
 
 
 def shown(key: str) -> str:

@@ -63,7 +63,9 @@ def _read(match: Match, candidate: int, model: OperationModel) -> tuple[dict[str
     if match.protocol in ("rest-json", "rest-xml"):
         return read_rest(match, match.routes[candidate], model)
     if match.protocol in ("query", "ec2"):
-        return read_pairs(model.input_shape, match.form or [], ec2=match.protocol == "ec2"), None
+        return read_pairs(
+            model.input_shape, match.form or [], match.head.limits, ec2=match.protocol == "ec2"
+        ), None
     check_charset(match.head.headers)
     kind = media_type(match.head.headers)
     body = _body(match, model)
@@ -73,7 +75,7 @@ def _read(match: Match, candidate: int, model: OperationModel) -> tuple[dict[str
                 "wrong-content-type",
                 "The body is JSON by its protocol and something else by its Content-Type.",
             )
-        value = load_json(body) if body else {}
+        value = load_json(body, match.head.limits) if body else {}
         read: Any = read_json
     else:
         if kind != "application/cbor" and (body or kind is not None):
@@ -81,7 +83,7 @@ def _read(match: Match, candidate: int, model: OperationModel) -> tuple[dict[str
                 "wrong-content-type",
                 "The body is CBOR by its protocol and something else by its Content-Type.",
             )
-        value = load_cbor(body) if body else {}
+        value = load_cbor(body, match.head.limits) if body else {}
         read = read_cbor
     if model.input_shape is None:
         if value != {}:
@@ -92,7 +94,8 @@ def _read(match: Match, candidate: int, model: OperationModel) -> tuple[dict[str
 
 def _body(match: Match, model: OperationModel) -> bytes:
     compresses = "gzip" in (model.request_compression or {}).get("encodings", ())
-    return plain_body(match.head.request, match.head.headers, match.protocol, compresses=compresses)
+    head = match.head
+    return plain_body(head.request, head.headers, match.protocol, head.limits, compresses=compresses)
 
 
 def head_is_enough(match: Match) -> bool:

@@ -12,9 +12,9 @@ from typing import Any
 from botocore.model import Shape
 
 from callgate.aws.jsonbody import shown
-from callgate.aws.scalars import MAX_DEPTH, from_text, twice, unknown, wrong
+from callgate.aws.limits import Limits
+from callgate.aws.scalars import from_text, twice, unknown, wrong
 from callgate.aws.target import Pairs
-from callgate.call import Refusal
 
 _INDEX = re.compile(r"[1-9][0-9]{0,5}")
 
@@ -29,14 +29,15 @@ class _Tree(dict[str, "_Tree"]):
         self.text: str | None = None
 
 
-def read_pairs(shape: Shape | None, pairs: Pairs, *, ec2: bool) -> dict[str, Any]:
+def read_pairs(shape: Shape | None, pairs: Pairs, limits: Limits, *, ec2: bool) -> dict[str, Any]:
     """`pairs` as `shape` (an operation's input) has them. Raises Refusal for what the shape does not have."""
     root = _Tree()
     for key, value in pairs:
         node = root
         parts = key.split(".")
-        if len(parts) > 2 * MAX_DEPTH:
-            raise Refusal("too-deep", "The parameters are nested too deeply.")
+        # A level of a list or map takes two parts.
+        if len(parts) > 2 * limits.depth:
+            raise limits.too_deep()
         for part in parts:
             step = node.get(part)
             if step is None:

@@ -14,6 +14,7 @@ from callgate.aws.classify import Match
 from callgate.aws.head import Head
 from callgate.aws.headers import REPEATABLE, check_charset, media_type
 from callgate.aws.jsonbody import load_json, read_json, shown
+from callgate.aws.limits import Limits
 from callgate.aws.routes import Route
 from callgate.aws.scalars import blob, from_text, twice, unknown, wire_members, wrong
 from callgate.aws.xmlbody import load_xml, read_xml
@@ -169,7 +170,7 @@ def _header(found: dict[str, Any], name: str, member: Shape, head: Head) -> None
     if member.type_name == "list":
         value: Any = [from_text(member.member, item, name, "rfc822") for item in _items(member, text, name)]
     elif ways.get("jsonvalue"):
-        value = load_json(blob(text, name), name)
+        value = load_json(blob(text, name), head.limits, name)
     else:
         value = from_text(member, _utf8(text), name, "rfc822")
     _set(found, name, value)
@@ -223,7 +224,7 @@ def _body(found: dict[str, Any], match: Match, shape: Shape | None, model: Opera
         return None
     protocol = match.protocol
     compresses = "gzip" in (model.request_compression or {}).get("encodings", ())
-    body = plain_body(request, match.head.headers, protocol, compresses=compresses)
+    body = plain_body(request, match.head.headers, protocol, match.head.limits, compresses=compresses)
     if member is not None and member.type_name == "string":
         try:
             found[str(payload)] = body.decode("utf-8")
@@ -235,9 +236,9 @@ def _body(found: dict[str, Any], match: Match, shape: Shape | None, model: Opera
     ):
         _check_type(match)
     if protocol == "rest-xml":
-        _xml(found, shape, payload, member, body)
+        _xml(found, shape, payload, member, body, match.head.limits)
     else:
-        _json(found, shape, payload, member, body)
+        _json(found, shape, payload, member, body, match.head.limits)
     return None
 
 
@@ -276,11 +277,16 @@ def _check_type(match: Match) -> None:
 
 
 def _xml(
-    found: dict[str, Any], shape: Shape | None, payload: str | None, member: Shape | None, body: bytes
+    found: dict[str, Any],
+    shape: Shape | None,
+    payload: str | None,
+    member: Shape | None,
+    body: bytes,
+    limits: Limits,
 ) -> None:
     if shape is None:
         raise unknown("in the body")
-    root = load_xml(body)
+    root = load_xml(body, limits)
     if member is not None:
         found[str(payload)] = read_xml(member, root)
         return
@@ -289,9 +295,14 @@ def _xml(
 
 
 def _json(
-    found: dict[str, Any], shape: Shape | None, payload: str | None, member: Shape | None, body: bytes
+    found: dict[str, Any],
+    shape: Shape | None,
+    payload: str | None,
+    member: Shape | None,
+    body: bytes,
+    limits: Limits,
 ) -> None:
-    value = load_json(body)
+    value = load_json(body, limits)
     if member is not None:
         if value is not None:
             found[str(payload)] = read_json(member, value, str(payload))

@@ -99,7 +99,7 @@ def _by_action(head: Head, services: list[Service]) -> Named | None:
     form: Pairs = []
     if request.method == "POST" and is_form:
         check_charset(head.headers)
-        form = read_form(plain_body(request, head.headers, "query"))
+        form = read_form(plain_body(request, head.headers, "query", head.limits), head.limits)
     asks = [key for key, _ in in_query + form if key.lower() == "action"]
     if not asks:
         return None

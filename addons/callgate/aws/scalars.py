@@ -15,7 +15,6 @@ from botocore.model import Shape
 
 from callgate.call import Refusal
 
-MAX_DEPTH = 100
 _INTEGER = re.compile(r"-?(?:0|[1-9]\d{0,18})", re.A)
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d{1,4})?", re.A)
 _ISO = re.compile(

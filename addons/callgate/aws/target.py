@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
+from callgate.aws.limits import Limits
 from callgate.call import Refusal
 
 # RFC 3986 pchar without `;`, at which servlet containers cut a path.
@@ -63,8 +64,9 @@ def read_query(query: str) -> Pairs:
     return _pairs(query, _QUERY, "query")
 
 
-def read_form(body: bytes) -> Pairs:
+def read_form(body: bytes, limits: Limits) -> Pairs:
     """The pairs of an application/x-www-form-urlencoded body, where `+` is a space. Raises Refusal."""
+    limits.judge_count(body.count(b"&") + 1)
     try:
         text = body.decode("ascii")
     except UnicodeDecodeError:

@@ -11,7 +11,8 @@ from xml.etree import ElementTree
 from botocore.model import Shape
 
 from callgate.aws.jsonbody import shown
-from callgate.aws.scalars import MAX_DEPTH, from_text, twice, unknown, wrong
+from callgate.aws.limits import Limits
+from callgate.aws.scalars import from_text, twice, unknown, wrong
 from callgate.call import Refusal
 
 _DECLARATION = re.compile(
@@ -22,7 +23,7 @@ _NAMESPACE = re.compile(r"|https?://[a-z0-9.-]+\.amazonaws\.com/doc/\d{4}-\d\d-\
 _XSI = "{http://www.w3.org/2001/XMLSchema-instance}"
 
 
-def load_xml(body: bytes) -> ElementTree.Element:
+def load_xml(body: bytes, limits: Limits) -> ElementTree.Element:
     """The root element. Raises Refusal."""
     try:
         text = body.decode("utf-8")
@@ -34,10 +35,14 @@ def load_xml(body: bytes) -> ElementTree.Element:
         raise Refusal(
             "ambiguous-xml", "The body has a document type, comment, CDATA section or processing instruction."
         )
+    # Without comments and CDATA each `<` begins a tag.
+    limits.judge_count(inner.count("<") - inner.count("</"))
     try:
-        return ElementTree.fromstring(inner)
+        root = ElementTree.fromstring(inner)
     except (ElementTree.ParseError, ValueError, RecursionError):
         raise Refusal("malformed-xml", "The body is not well-formed XML.") from None
+    limits.judge_depth(root)
+    return root
 
 
 def read_xml(shape: Shape, root: ElementTree.Element) -> dict[str, Any]:
@@ -46,7 +51,7 @@ def read_xml(shape: Shape, root: ElementTree.Element) -> dict[str, Any]:
     expected = shape.serialization.get("name", shape.name)
     if name != expected or not _NAMESPACE.fullmatch(space):
         raise wrong(shown(name), f"the element {expected}")
-    found = _structure(shape, root, name, space, 0)
+    found = _structure(shape, root, name, space)
     assert isinstance(found, dict)
     return found
 
@@ -58,11 +63,7 @@ def _split(tag: str) -> tuple[str, str]:
     return "", tag
 
 
-def _structure(
-    shape: Shape, element: ElementTree.Element, where: str, space: str, depth: int
-) -> dict[str, Any]:
-    if depth > MAX_DEPTH:
-        raise Refusal("too-deep", "The parameters are nested too deeply.")
+def _structure(shape: Shape, element: ElementTree.Element, where: str, space: str) -> dict[str, Any]:
     members = _wire(shape)
     found: dict[str, Any] = {}
     for attribute, value in element.attrib.items():
@@ -81,13 +82,13 @@ def _structure(
         inner = f"{where}.{name}"
         if member.serialization.get("flattened") and member.type_name in ("list", "map"):
             if member.type_name == "list":
-                found.setdefault(name, []).append(_read(member.member, child, inner, space, depth + 1))
+                found.setdefault(name, []).append(_read(member.member, child, inner, space))
             else:
-                _entry(member, child, found.setdefault(name, {}), inner, space, depth + 1)
+                _entry(member, child, found.setdefault(name, {}), inner, space)
             continue
         if name in found:
             raise twice(inner)
-        found[name] = _read(member, child, inner, space, depth + 1)
+        found[name] = _read(member, child, inner, space)
     return found
 
 
@@ -104,10 +105,10 @@ def _wire(shape: Shape) -> dict[str, tuple[str, Shape]]:
     return found
 
 
-def _read(shape: Shape, element: ElementTree.Element, where: str, space: str, depth: int) -> Any:
+def _read(shape: Shape, element: ElementTree.Element, where: str, space: str) -> Any:
     kind = shape.type_name
     if kind == "structure":
-        return _structure(shape, element, where, space, depth)
+        return _structure(shape, element, where, space)
     if element.attrib:
         raise unknown(f"{where}@")
     if kind == "list":
@@ -116,14 +117,14 @@ def _read(shape: Shape, element: ElementTree.Element, where: str, space: str, de
         for child in element:
             if _split(child.tag) != (space, wanted):
                 raise unknown(f"{where}.{shown(_split(child.tag)[1])}")
-        return [_read(shape.member, child, where + "[]", space, depth + 1) for child in element]
+        return [_read(shape.member, child, where + "[]", space) for child in element]
     if kind == "map":
         _no_text(element, where)
         entries: dict[str, Any] = {}
         for child in element:
             if _split(child.tag) != (space, "entry"):
                 raise unknown(f"{where}.{shown(_split(child.tag)[1])}")
-            _entry(shape, child, entries, where, space, depth + 1)
+            _entry(shape, child, entries, where, space)
         return entries
     if len(element):
         raise wrong(where, "a single value")
@@ -131,18 +132,16 @@ def _read(shape: Shape, element: ElementTree.Element, where: str, space: str, de
     return text if kind == "string" else from_text(shape, text.strip(), where, "iso8601")
 
 
-def _entry(
-    shape: Shape, element: ElementTree.Element, into: dict[str, Any], where: str, space: str, depth: int
-) -> None:
+def _entry(shape: Shape, element: ElementTree.Element, into: dict[str, Any], where: str, space: str) -> None:
     key_name = shape.key.serialization.get("name", "key")
     value_name = shape.value.serialization.get("name", "value")
     parts = {_split(child.tag): child for child in element}
     if len(parts) != len(element) or set(parts) != {(space, key_name), (space, value_name)} or element.attrib:
         raise wrong(where, "a map")
-    key = _read(shape.key, parts[space, key_name], where, space, depth + 1)
+    key = _read(shape.key, parts[space, key_name], where, space)
     if key in into:
         raise twice(where)
-    into[key] = _read(shape.value, parts[space, value_name], where, space, depth + 1)
+    into[key] = _read(shape.value, parts[space, value_name], where, space)
 
 
 def _no_text(element: ElementTree.Element, where: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from mitmproxy import flow
 
 from callgate.approvals import Holds
-from callgate.aws import Endpoints
+from callgate.aws import Endpoints, Limits
 from callgate.call import Refusal
 from callgate.channel import Network
 from callgate.decision import Mode
@@ -42,6 +42,7 @@ class Terms:
     help: str | None = None
     stage_seconds: float = 10.0
     bounds: Bounds = Bounds()
+    reading: Limits = Limits()
     mask_limit: int = 4_000_000
     hold_body: int = 1_000_000
     upstream: Upstream | None = None

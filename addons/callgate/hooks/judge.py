@@ -184,9 +184,14 @@ def _judge_again(gateway: Gateway, connection: Connection, exchange: Exchange, f
 
 def read(gateway: Gateway, connection: Connection, request: HttpRequest) -> Call:
     """The call that a request is. Raises Refusal."""
+    limits = gateway.terms.reading
     if connection.kind == "aws":
-        return aws.read(request, gateway.endpoints)
-    return web.http_call(request)
+        return aws.read(request, gateway.endpoints, limits)
+    call = web.http_call(request)
+    if "Body" in call.parameters:
+        limits.judge_json(request.body or b"")
+        limits.judge_depth(call.parameters["Body"])
+    return call
 
 
 def judge(gateway: Gateway, exchange: Exchange, call: Call) -> Decision:

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from callgate.approvals import ApprovalSettings
+from callgate.aws import DEEPEST
 from callgate.duration import Duration
 from callgate.identity import IdentitySettings
 from callgate.ledger import LedgerSettings
@@ -68,12 +69,16 @@ class LimitSettings(_Section):
 
     `head_time`: from a request head's first byte to its last. `handshake`: for a new connection to say who
     it is, and for the TLS handshake in its tunnel. `connections` open at once, of all clients and of one
-    session.
+    session. `decoded_body`: a request body without its content coding, with `depth` levels and `parameters`
+    values in it.
     """
 
     head_size: int = Field(default=65_536, ge=1024)
     head_fields: int = Field(default=200, ge=10)
     request_body: int = Field(default=16 * 1024 * 1024, ge=1024)
+    decoded_body: int = Field(default=32 * 1024 * 1024, ge=1024)
+    depth: int = Field(default=DEEPEST, ge=1, le=DEEPEST)
+    parameters: int = Field(default=200_000, ge=1)
     masked_response: int = Field(default=4_000_000, ge=1024)
     head_time: Duration = Field(default=10.0, gt=0)
     handshake: Duration = Field(default=10.0, gt=0)

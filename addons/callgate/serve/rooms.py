@@ -15,7 +15,7 @@ from mitmproxy import flow
 
 from callgate import __version__
 from callgate.approvals import Door, Holds, Webhooks
-from callgate.aws import Endpoints
+from callgate.aws import Endpoints, Limits
 from callgate.call import Refusal
 from callgate.channel import HeadLimits, parse_ranges
 from callgate.hooks.gateway import Gateway, Terms, Upstream
@@ -191,6 +191,7 @@ def open_rooms(settings: Settings, show: Callable[[flow.Flow], Awaitable[None]],
                 request_body=limits.request_body,
                 response_body=limits.masked_response,
             ),
+            reading=Limits(limits.decoded_body, limits.depth, limits.parameters),
             mask_limit=limits.masked_response,
             hold_body=limits.hold_body,
             upstream=upstream,
