@@ -26,6 +26,7 @@ from callgate.hooks.gateway import Gateway, new_call_id
 from callgate.hooks.guard import bare_answer, guarded, guarded_now
 from callgate.hooks.layers import ANSWERED, CHOSEN, RELEASED, UNCHECKED, RefusedHead
 from callgate.hooks.next_layer import choose_layer, refuse_layer
+from callgate.hooks.pressure import Reading
 from callgate.hooks.refusals import EarlyRefusals
 
 log = logging.getLogger(__name__)
@@ -308,6 +309,10 @@ class Bundle:
         else:
             exchange.ended = True
             self.gateway.journal.append_soon(record.refused(exchange, _LEFT, mask_key=self.gateway.mask_key))
+
+    def reading(self, reading: Reading) -> None:
+        """A layer has enough to do, or wants more."""
+        self.clients.read_on(reading.client.id, reading.goes_on)
 
     def tcp_message(self, flow: tcp.TCPFlow) -> None:
         """Bytes of a tunnel."""

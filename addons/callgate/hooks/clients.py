@@ -64,6 +64,13 @@ class Clients:
         if (io := self._io(client_id)) is not None and io.handler is not None:
             io.handler.cancel("callgate: cut")
 
+    def read_on(self, client_id: str, goes_on: bool) -> None:
+        """Go on reading from a client, or stop: what it sends then waits on its side."""
+        io = self._io(client_id)
+        if io is not None and io.writer is not None:
+            transport = io.writer.transport
+            transport.resume_reading() if goes_on else transport.pause_reading()
+
     def _io(self, client_id: str) -> Any:
         handler = self._handlers().get(client_id)
         return handler.transports.get(handler.client) if handler is not None else None

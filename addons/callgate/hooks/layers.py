@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,14 +24,14 @@ from mitmproxy.proxy.layers.http._http1 import Http1Server
 
 from callgate.call import Refusal
 from callgate.channel import HeadLimits, judge_head
+from callgate.hooks.pressure import Patient
 
 # What hooks say in a flow's metadata: the gate to AWS is open, or our own answer is on; it is chosen how
 # AWS's answer goes back, and it may.
 OPENED, ANSWERED = "callgate_opened", "callgate_answered"
 CHOSEN, RELEASED = "callgate_chosen", "callgate_released"
-_DISCARD_BYTES = 4 * 1024 * 1024
-_DISCARD_HEAD = 16 * 1024 * 1024
-_DISCARD_SECONDS = 5.0
+# A refused client that has sent nothing for so long has read its answer, or never will.
+_IDLE_SECONDS = 5.0
 _JOIN_BYTES = 16 * 1024
 # What a client may send ahead of the answer to its last request.
 _AHEAD_BYTES = 1024 * 1024
@@ -49,12 +50,14 @@ AtOnce = Callable[[commands.StartHook], bool]
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """Sizes in bytes: request heads, request bodies and response bodies that are read whole. Times in
-    seconds: from a head's first byte to its last, and for a client to say who it is and to finish a TLS
-    handshake. `connections` counts those of all clients, `session_connections` those of one session.
+    seconds: from a head's first byte to its last, for a client to say who it is and to finish a TLS
+    handshake, and for the rest of a refused request to be thrown away. `connections` counts those of all
+    clients, `session_connections` those of one session.
     """
 
     head: HeadLimits = HeadLimits()
     head_seconds: float = 10.0
+    linger_seconds: float = 30.0
     handshake_seconds: float = 10.0
     connections: int = 5000
     session_connections: int = 1000
@@ -111,7 +114,6 @@ class StrictHttp1Server(Http1Server):
         super().__init__(context)
         self.bounds = bounds
         self.outer = outer
-        self.discarded = 0
         self.head_timer: commands.RequestWakeup | None = None
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
@@ -187,7 +189,7 @@ class StrictHttp1Server(Http1Server):
         yield commands.SendData(self.conn, assemble_response(answer))
         if refusal.status in (407, 431) and b"\r\n\r\n" not in bytes(self.buf):
             # Closing at once would reset the connection under a client that still sends its head.
-            yield commands.RequestWakeup(_DISCARD_SECONDS)
+            yield commands.RequestWakeup(_IDLE_SECONDS)
             self.head_timer = None
             self.state = self.discard
         else:
@@ -195,12 +197,11 @@ class StrictHttp1Server(Http1Server):
             self.state = self.done
 
     def discard(self, event: events.Event) -> layer.CommandGenerator[None]:
-        """Throw away the rest of a head that is too large, within bounds, then close."""
+        """Throw away the rest of a head that is too large while there is time, then close."""
         if isinstance(event, events.DataReceived):
-            self.discarded += len(event.data)
             end = bytes(self.buf).endswith(b"\r\n\r\n")
             self.buf.maybe_extract_at_most(len(self.buf))
-            if not end and self.discarded <= _DISCARD_HEAD:
+            if not end:
                 return
         yield commands.CloseConnection(self.conn)
         self.state = self.done
@@ -214,16 +215,17 @@ class StrictHttp1Server(Http1Server):
         yield from super().send(event)
 
 
-class Stream(http_layers.HttpStream):
+class Stream(Patient, http_layers.HttpStream):
     """One request and its response; can answer while the request is still coming in."""
 
     bounds = Bounds()
     at_once: AtOnce | None = None
-    discarded = 0
+    idle = False
+    lingers_until = 0.0
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, events.Wakeup):
-            yield commands.CloseConnection(self.context.client)
+            yield from self._linger()
             return
         ours = super()._handle_event(event)
         reply = None
@@ -284,12 +286,22 @@ class Stream(http_layers.HttpStream):
         self.server_state = self.state_errored
         # Closing at once would reset the connection under a client that still sends, and it would lose the
         # answer.
-        yield commands.RequestWakeup(_DISCARD_SECONDS)
+        self.lingers_until = time.monotonic() + self.bounds.linger_seconds
+        yield from self._linger()
+
+    def _linger(self) -> layer.CommandGenerator[None]:
+        """Go on throwing away as long as something comes and there is time, else close."""
+        left = self.lingers_until - time.monotonic()
+        if left > 0 and not self.idle:
+            self.idle = True
+            yield commands.RequestWakeup(min(left, _IDLE_SECONDS))
+        else:
+            yield commands.CloseConnection(self.context.client)
+            self.client_state = self.state_errored
 
     def state_discard(self, event: events.Event) -> layer.CommandGenerator[None]:
-        if isinstance(event, http_layers.RequestData):
-            self.discarded += len(event.data)
-        if self.discarded > _DISCARD_BYTES or isinstance(event, http_layers.RequestEndOfMessage):
+        self.idle = False
+        if isinstance(event, http_layers.RequestEndOfMessage):
             yield commands.CloseConnection(self.context.client)
             self.client_state = self.state_errored
 

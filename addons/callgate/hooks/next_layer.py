@@ -6,7 +6,7 @@ import ipaddress
 
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import context, layer
-from mitmproxy.proxy.layers import ClientTLSLayer, ServerTLSLayer, TCPLayer
+from mitmproxy.proxy.layers import ClientTLSLayer, ServerTLSLayer
 from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.proxy.layers.tls import HTTP1_ALPNS, parse_client_hello
 
@@ -15,6 +15,7 @@ from callgate.channel import canonical_host
 from callgate.hooks.exchange import Connection
 from callgate.hooks.gateway import Terms
 from callgate.hooks.layers import UNCHECKED, AtOnce, Close, Http
+from callgate.hooks.pressure import Tunnel
 
 # A ClientHello that is larger is nobody's; mitmproxy would collect without end.
 _HELLO_BYTES = 64 * 1024
@@ -98,7 +99,7 @@ def _tunnel(context: context.Context, data: bytes, known: Connection) -> layer.L
     if hello.sni is None or canonical_host(hello.sni) != known.destination.host:
         raise Refusal("destination-mismatch", "CONNECT target and TLS server name (SNI) differ.")
     context.server.error = UNCHECKED
-    return TCPLayer(context)
+    return Tunnel(context)
 
 
 def _outer_tls(context: context.Context) -> int:

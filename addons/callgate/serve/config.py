@@ -68,7 +68,8 @@ class LimitSettings(_Section):
     """Bounds on what comes from runners and from AWS; sizes in bytes.
 
     `head_time`: from a request head's first byte to its last. `handshake`: for a new connection to say who
-    it is, and for the TLS handshake in its tunnel. `connections` open at once, of all clients and of one
+    it is, and for the TLS handshake in its tunnel. `linger`: how long the rest of a refused request is
+    thrown away, so that its answer can be read. `connections` open at once, of all clients and of one
     session. `decoded_body`: a request body without its content coding, with `depth` levels and `parameters`
     values in it.
     """
@@ -82,6 +83,7 @@ class LimitSettings(_Section):
     masked_response: int = Field(default=4_000_000, ge=1024)
     head_time: Duration = Field(default=10.0, gt=0)
     handshake: Duration = Field(default=10.0, gt=0)
+    linger: Duration = Field(default=30.0, gt=0)
     connections: int = Field(default=5000, ge=1)
     session_connections: int = Field(default=1000, ge=1)
     hold_body: int = Field(default=1_000_000, ge=0)

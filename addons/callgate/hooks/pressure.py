@@ -1,0 +1,52 @@
+"""Back-pressure where mitmproxy has none: a layer that waits for a hook or a connection keeps what comes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mitmproxy import connection
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.layers import TCPLayer
+from mitmproxy.proxy.layers.http import RequestData
+
+_KEPT = 1024 * 1024
+"""Bytes that a layer keeps while it waits. One read more, and what lies in the kernel, come on top."""
+
+
+@dataclass
+class Reading:
+    """Whether more is read from a client for now."""
+
+    client: connection.Client
+    goes_on: bool
+
+
+@dataclass
+class ReadingHook(commands.StartHook):
+    """Reading from a client has to stop, or may go on. Nothing waits for this hook."""
+
+    reading: Reading
+    blocking = False
+
+
+class Patient(layer.Layer):
+    """A layer for whose client nothing is read while it waits and has much to do already."""
+
+    _kept = 0
+    _goes_on = True
+
+    def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        yield from super().handle_event(event)
+        if self._paused is None:
+            self._kept = 0
+        elif isinstance(event, RequestData) or (
+            isinstance(event, events.DataReceived) and event.connection is self.context.client
+        ):
+            self._kept += len(event.data)
+        if self._goes_on != (goes_on := self._kept <= _KEPT):
+            self._goes_on = goes_on
+            yield ReadingHook(Reading(self.context.client, goes_on))
+
+
+class Tunnel(Patient, TCPLayer):
+    """A tunnel whose client is not read from while the upstream is connected to."""
