@@ -10,6 +10,7 @@ from typing import Any
 
 from callgate.call import Refusal
 from callgate.hooks.layers import Bounds
+from callgate.hooks.pressure import Gate
 
 
 class Clients:
@@ -28,6 +29,8 @@ class Clients:
                 "too-many-connections", "The gateway has as many connections as it takes.", status=503
             )
         self._timers[client_id] = None
+        io = self._io(client_id)
+        io.reader = Gate(io.reader)
 
     def left(self, client_id: str) -> None:
         """A connection was closed."""
@@ -66,10 +69,8 @@ class Clients:
 
     def read_on(self, client_id: str, goes_on: bool) -> None:
         """Go on reading from a client, or stop: what it sends then waits on its side."""
-        io = self._io(client_id)
-        if io is not None and io.writer is not None:
-            transport = io.writer.transport
-            transport.resume_reading() if goes_on else transport.pause_reading()
+        if io := self._io(client_id):
+            io.reader.let(goes_on)
 
     def _io(self, client_id: str) -> Any:
         handler = self._handlers().get(client_id)

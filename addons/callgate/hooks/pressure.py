@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from mitmproxy import connection
@@ -11,6 +12,30 @@ from mitmproxy.proxy.layers.http import RequestData
 
 _KEPT = 1024 * 1024
 """Bytes that a layer keeps while it waits. One read more, and what lies in the kernel, come on top."""
+
+
+class Gate:
+    """A stream reader that can be told to read no more for now; what is sent then waits on the other side.
+
+    Pausing the transport would not do: the reader resumes it on its own account.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+        self._open = asyncio.Event()
+        self._open.set()
+
+    async def read(self, size: int) -> bytes:
+        """The next bytes, once there is an interest in them."""
+        await self._open.wait()
+        return await self._reader.read(size)
+
+    def let(self, goes_on: bool) -> None:
+        """Go on reading, or stop."""
+        if goes_on:
+            self._open.set()
+        else:
+            self._open.clear()
 
 
 @dataclass
