@@ -185,11 +185,12 @@ class Planner:
 
     def roles(self, operation: str, shape: str | None) -> list[str]:
         """Paths of the parameters in which a role may be handed over, by its ARN."""
+        by_hand = self.handed.get(operation, [])
         if self.service in KEEPS_ROLES or READING.match(operation) or operation.startswith("Delete"):
-            return []
+            return by_hand
         found = [path for _, path in members(self.model, shape, 6)]
         by_name = [path for path in found if ROLE.search(leaf(path)) and not NOT_HANDED.search(leaf(path))]
-        return by_name + self.handed.get(operation, [])
+        return by_name + by_hand
 
     def need(self, text: str, operation: str, have: Members) -> list[Any]:
         """`prefix:Action`, or `prefix:Action ARN` with `{path}` for parameters, as an entry of a plan."""

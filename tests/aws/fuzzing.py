@@ -68,12 +68,33 @@ ODD: list[Any] = [
 ]  # fmt: skip
 
 
+FORM = (
+    b'--x\r\nContent-Disposition: form-data; name="key"\r\n\r\na/${filename}\r\n'
+    b'--x\r\nContent-Disposition: form-data; name="acl"\r\n\r\nprivate\r\n'
+    b'--x\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\ndata\r\n--x--\r\n'
+)
+V4 = (
+    "AWS4-HMAC-SHA256&X-Amz-Credential=A%2F20260101%2Fus-west-2%2Fs3%2Faws4_request"
+    "&X-Amz-Date=20260101T000000Z"
+)
+S3, ECR = "b.s3.us-west-2.amazonaws.com", "123456789012.dkr.ecr.us-west-2.amazonaws.com"
+UPLOAD = (("Content-Type", "multipart/form-data; boundary=x"),)
+BY_HAND = [
+    HttpRequest("POST", S3, "/", UPLOAD, FORM),
+    HttpRequest("GET", S3, f"/k?X-Amz-Algorithm={V4}&X-Amz-SignedHeaders=host&X-Amz-Signature=aa", (), b""),
+    HttpRequest("GET", S3, "/k?AWSAccessKeyId=A&Expires=1&Signature=aa", (), b""),
+    HttpRequest("POST", ECR, "/v2/a/b/blobs/uploads/?mount=sha256:0&from=c", (), b""),
+    HttpRequest("POST", "abc.execute-api.us-west-2.amazonaws.com", "/prod/@connections/c%3D", (), b"data"),
+    HttpRequest("POST", "xray.us-west-2.amazonaws.com", "/v1/traces", (), b"{}"),
+]
+
+
 def corpus(services: Iterable[str] | None = None, step: int = 1_000_000) -> list[HttpRequest]:
     """Requests of the services (of all by default) in each of their protocols: one in `step` operations,
     with every parameter set.
     """
     made = session()
-    found = []
+    found = list(BY_HAND)
     for service in services or made.get_available_services():
         metadata = made.get_service_model(service).metadata
         for protocol in dict.fromkeys([metadata["protocol"], *metadata.get("protocols", [])]):
@@ -276,7 +297,8 @@ def rewritten(random: Random, request: HttpRequest, call: Call) -> HttpRequest:
     target = re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), request.target)
     again = replace(request, headers=tuple(headers), target=target)
     body = request.body or b""
-    if call.payload is not None or request.values("content-encoding"):
+    is_data = call.payload is not None or body in call.parameters.values()
+    if is_data or request.values("content-encoding"):
         return again
     if call.protocol in ("json", "rest-json") and body[:1] == b"{":
         value = json.loads(body, parse_float=_Exact, parse_int=_Exact)

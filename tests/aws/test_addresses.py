@@ -197,6 +197,8 @@ def test_a_website_answers_without_tls_too() -> None:
             {"Limit": 5},
             {"endpoint_url": "https://123456789012.ddb.us-west-2.amazonaws.com"},
         ),
+        ("events", "PutEvents", {"EndpointId": "abcde.veo"}, {}),
+        ("sesv2", "SendEmail", {"EndpointId": "abcdef12.g3h"}, {}),
         ("sso", "ListAccounts", {"accessToken": "t"}, {}),
         ("sso-oidc", "RegisterClient", {"clientName": "a", "clientType": "public"}, {}),
         ("sts", "GetCallerIdentity", {}, {"region": "eu-west-1", "config": Config(use_fips_endpoint=False)}),
@@ -416,6 +418,51 @@ def test_presigned_requests_are_read_like_others() -> None:
     host, _, target = url.removeprefix("https://").partition("/")
     call = aws.read(HttpRequest("GET", host, "/" + target, (), b""))
     assert (call.name, call.auth) == ("sts:GetCallerIdentity", "presigned")
+
+
+PRESIGNED = (
+    "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Content-Sha256=UNSIGNED-PAYLOAD"
+    f"&X-Amz-Credential={KEY_ID}%2F20260101%2Fus-west-2%2Fs3%2Faws4_request&X-Amz-Date=20260101T000000Z"
+    "&X-Amz-Expires=60&X-Amz-Security-Token=t&X-Amz-Signature=aa&X-Amz-SignedHeaders=host"
+)
+
+
+def presigned(method: str, more: str, *headers: tuple[str, str]) -> Call:
+    return aws.read(
+        HttpRequest(method, "bkt.s3.us-west-2.amazonaws.com", f"/k?{PRESIGNED}&{more}", headers, b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "more", "name", "parameters"),
+    [
+        ("GET", "x-amz-checksum-mode=ENABLED&x-id=GetObject", "s3:GetObject", {"ChecksumMode": "ENABLED"}),
+        ("PUT", "x-amz-acl=public-read&x-amz-meta-a=%C3%A9&x-amz-tagging=a%3Db&x-id=PutObject",
+         "s3:PutObject", {"ACL": "public-read", "Metadata": {"a": "é"}, "Tagging": "a=b"}),
+        ("PUT", "x-amz-copy-source=src%2Fa%20b", "s3:CopyObject", {"CopySource": "src/a b"}),
+        ("PUT", "partNumber=1&uploadId=u&x-amz-copy-source=src%2Fa", "s3:UploadPartCopy",
+         {"PartNumber": 1, "UploadId": "u", "CopySource": "src/a"}),
+    ],
+)  # fmt: skip
+def test_headers_that_an_sdk_moves_into_a_presigned_url_are_read(
+    method: str, more: str, name: str, parameters: dict[str, Any]
+) -> None:
+    call = presigned(method, more)
+    assert (call.name, call.parameters) == (name, {"Bucket": "bkt", "Key": "k", **parameters})
+
+
+def test_a_header_in_the_query_stands_once_and_is_a_header_of_a_presigned_url_only() -> None:
+    for code, more, headers in (
+        ("duplicate-header", "x-amz-acl=private&x-amz-acl=public-read", ()),
+        ("duplicate-header", "x-amz-acl=private", (("x-amz-acl", "public-read"),)),
+        ("malformed-header", "x-amz-meta-a=%0D%0A", ()),
+        ("unknown-parameter", "x-amz-newthing=1", ()),
+        ("unknown-parameter", "X-Amz-Acl=private", ()),
+    ):
+        with pytest.raises(Refusal, match=code):
+            presigned("PUT", more, *headers)
+    with pytest.raises(Refusal, match="unknown-parameter"):
+        aws.read(HttpRequest("PUT", "bkt.s3.us-west-2.amazonaws.com", "/k?x-amz-acl=private", (), b""))
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,15 @@ def test_a_template_is_filled_for_each_value() -> None:
     assert known == 2
 
 
+def test_more_combinations_than_anybody_asks_for_are_one_that_is_not_determined() -> None:
+    template = Template.compile(TASK, {"ClusterName": ["c[]"], "TaskId": ["t[]"]})
+    for size, many in ((30, 930), (40_000, 1)):
+        names = [str(number) for number in range(size)]
+        found, _ = template.fill({"c": names, "t": [*names, "x"]}, HERE)
+        assert len(found) == many
+    assert found == [Resource("arn:aws:ecs:eu-west-1:111111111111:task/*/*", False)]
+
+
 def test_lists_of_equal_length_go_side_by_side() -> None:
     template = Template.compile(TASK, {"ClusterName": ["x[].c"], "TaskId": ["x[].t"]})
     found, _ = template.fill({"x": [{"c": "a", "t": "1"}, {"c": "b", "t": "2"}]}, HERE)

@@ -92,6 +92,22 @@ def test_bad_lines_are_answered_in_their_place() -> None:
     assert {each.get("refused") for each in said[0::2]} == {"bad-input"}
 
 
+@pytest.mark.parametrize("first", ["{", "12:", '{"log": 7', '{"log": {"entries": 7}}', "\r"])
+def test_a_first_line_that_is_broken_is_one_line_of_many(first: str) -> None:
+    said = run(text=f"{first}\n{line(get_item())}\n{line(get_item())}\n")
+    assert [each.get("operation") for each in said] == [None, "GetItem", "GetItem"]
+
+
+def test_other_keys_of_a_request_are_ignored() -> None:
+    more = {
+        "eventName": "DeleteTable",
+        "service": "s3",
+        "body": {"eventName": "x", "service": "y"},
+        "log": {},
+    }
+    assert run(text=line(get_item(), **more))[0]["operation"] == "GetItem"
+
+
 def test_refusals_have_a_code_and_a_sentence() -> None:
     request = get_item()
     (said,) = run(text=line(HttpRequest("GET", "example.com", "/", (), b"")))
@@ -159,9 +175,14 @@ def test_a_flow_file_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     with (tmp_path / "a.flow").open("wb") as file:
         FlowWriter(file).add(flow)
         file.write(b"99:broken")
-    said = run(str(tmp_path / "a.flow"))
-    assert [each.get("operation") for each in said] == ["GetItem", None]
-    assert said[1]["refused"] == "bad-input"
+    whole = (tmp_path / "a.flow").read_bytes()
+    (tmp_path / "b.flow").write_bytes(
+        whole.removesuffix(b"99:broken") + whole.replace(b"websocket", b"wxbsocket")
+    )
+    for name in ("a.flow", "b.flow"):
+        said = run(str(tmp_path / name))
+        assert [each.get("operation") for each in said] == ["GetItem", None]
+        assert said[1]["refused"] == "bad-input"
 
 
 def test_a_call_of_the_log_is_judged_as_it_was_recorded(tmp_path: Path) -> None:
@@ -181,6 +202,11 @@ def test_a_call_of_the_log_is_judged_as_it_was_recorded(tmp_path: Path) -> None:
         (said,) = run("--rules", str(tmp_path), "--principal", '{"team": "data"}', text=json.dumps(entry))
         assert said["operation"] == "GetItem"
         assert said["decision"]["effect"] == "allow"
+    (tmp_path / "rules.toml").write_text(RULES.replace("action =", "access = ['read'] #"))
+    (said,) = run("--rules", str(tmp_path), "--principal", '{"team": "data"}', text=json.dumps(body))
+    assert said["decision"]["effect"] == "allow"
+    (said,) = run(text=json.dumps({**body, "candidates": ["nonsense"]}))
+    assert said["refused"] == "bad-input"
 
 
 def test_people_get_it_indented() -> None:

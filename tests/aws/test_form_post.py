@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import requests
 from botocore.config import Config
+from fuzzing import FORM, UPLOAD
 from signed import as_request, session
 
 from callgate import aws
@@ -49,6 +50,12 @@ def test_a_form_is_an_upload_to_its_key() -> None:
     assert ("s3:PutObjectAcl", "arn:aws:s3:::bkt/folder/a.txt") in {
         (n.action, n.resource) for n in call.needs
     }
+
+
+def test_a_form_without_a_signature_is_anonymous() -> None:
+    body = FORM.replace(b"${filename}", b"x")
+    call = aws.read(HttpRequest("POST", "bkt.s3.us-west-2.amazonaws.com", "/", UPLOAD, body))
+    assert (call.name, call.auth, call.parameters["Key"]) == ("s3:PostObject", "anonymous", "a/x")
 
 
 def edited(old: bytes, new: bytes) -> HttpRequest:

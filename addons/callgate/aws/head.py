@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from callgate.aws.auth import Auth, read_auth
 from callgate.aws.endpoints import Endpoints, standin
-from callgate.aws.headers import read_headers
+from callgate.aws.headers import FORBIDDEN, read_headers
 from callgate.aws.hosts import Host, aws_host
 from callgate.aws.index import index
 from callgate.aws.limits import Limits
@@ -49,6 +49,8 @@ def read_head(request: HttpRequest, endpoints: Endpoints, limits: Limits) -> Hea
         _check_channel(request, host)
     if host.site is None:
         host = _signed_for(host, auth)
+        if auth.kind == "presigned" and any(name == "s3" for name, _ in host.services):
+            headers, target = _hoisted(headers, target)
         host, target = _bucket_in_path(host, target, headers)
     elif auth.service is not None and auth.service not in host.site.signing:
         raise _mismatch(auth.service)
@@ -86,6 +88,22 @@ def _signed_for(host: Host, auth: Auth) -> Host:
     if not kept:
         raise _mismatch(auth.service)
     return host if kept == host.services else replace(host, services=kept)
+
+
+def _hoisted(headers: dict[str, str], target: Target) -> tuple[dict[str, str], Target]:
+    """In a presigned URL of S3, what begins with `x-amz-` is a header: SDKs move theirs to the query."""
+    moved = [pair for pair in target.pairs if pair[0].startswith("x-amz-")]
+    if not moved or not any(key == "X-Amz-Signature" for key, _ in target.pairs):
+        return headers, target
+    kept = [pair for pair in target.pairs if not pair[0].startswith("x-amz-")]
+    headers = dict(headers)
+    for name, text in moved:
+        if name in headers:
+            raise Refusal("duplicate-header", f"The header {name} stands more than once.")
+        if FORBIDDEN.search(text):
+            raise Refusal("malformed-header", "A header holds characters that it must not hold.")
+        headers[name] = text.encode("utf-8").decode("latin-1")
+    return headers, replace(target, pairs=kept)
 
 
 def _bucket_in_path(host: Host, target: Target, headers: Mapping[str, str]) -> tuple[Host, Target]:

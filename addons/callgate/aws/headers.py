@@ -43,7 +43,7 @@ _OVERRIDES = frozenset(
     ]
 )
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
-_FORBIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
+FORBIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def read_headers(request: HttpRequest) -> dict[str, str]:
@@ -54,7 +54,7 @@ def read_headers(request: HttpRequest) -> dict[str, str]:
     underscored = False
     for name, value in request.headers:
         key = name.lower()
-        if not _NAME.fullmatch(name) or _FORBIDDEN.search(value):
+        if not _NAME.fullmatch(name) or FORBIDDEN.search(value):
             raise Refusal("malformed-header", "A header holds characters that it must not hold.")
         if key in _OVERRIDES:
             raise Refusal("override-header", f"The header {key} could make a server read another request.")

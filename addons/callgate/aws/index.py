@@ -49,7 +49,7 @@ class Service:
 
     def is_unsigned(self, operation: str) -> bool:
         """Whether the operation may be called without a signature of SigV4."""
-        row = self.operations[operation]
+        row = self.operations.get(operation, ())  # PostObject stands in no model
         return len(row) > 4 and bool(row[4])
 
     def is_deprecated(self, operation: str) -> bool:

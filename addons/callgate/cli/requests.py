@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
+from callgate import aws
 from callgate.call import Call, HttpRequest, Need, Refusal
 
 Item = HttpRequest | Call | Refusal
 _URL = re.compile(r"(https?)://([^/?#@\s]+)([/?][^\s]*)?", re.IGNORECASE)
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?")
+_FLOW = re.compile(rb"\d{1,12}:\d{1,4}:[a-z_]+[;,]")
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 def items_of(stream: BinaryIO) -> Iterator[Item]:
     """The items of `stream`, in order; a Refusal stands for one that cannot be read."""
     first = stream.readline()
-    if re.match(rb"\d{1,9}:", first):
+    if _FLOW.match(first):
         return _flows(first + stream.read())
     if re.match(rb"\s*\{\s*(\"log\"\s*:.*)?$", first.rstrip(b"\r\n")) and not first.rstrip().endswith(b"}}"):
         whole = first + stream.read()
-        return _har(whole) if _is_har(whole) else _lines(iter(whole.splitlines(keepends=True)))
+        return _har(whole) if _is_har(whole) else _lines(io.BytesIO(whole))
     if _is_har(first):
         return _har(first)
     return _lines(_chain(first, stream))
@@ -36,16 +39,12 @@ def _chain(first: bytes, stream: BinaryIO) -> Iterator[bytes]:
     yield from stream
 
 
-def _lines(lines: Iterator[bytes]) -> Iterator[Item]:
+def _lines(lines: Iterable[bytes]) -> Iterator[Item]:
     for line in lines:
         try:
             value = json.loads(line.decode("utf-8"))
-            yield (
-                _logged(value)
-                if "eventName" in value or "eventName" in value.get("body", ())
-                else _request(value)
-            )
-        except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+            yield _request(value) if "url" in value else _logged(value)
+        except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
             yield _bad("The line is not a request in JSON.")
 
 
@@ -97,7 +96,8 @@ def _is_har(data: bytes) -> bool:
         value = json.loads(data)
     except (ValueError, RecursionError):
         return False
-    return isinstance(value, dict) and isinstance(value.get("log"), dict) and "entries" in value["log"]
+    log = value.get("log") if isinstance(value, dict) else None
+    return isinstance(log, dict) and isinstance(log.get("entries"), list)
 
 
 def _har(data: bytes) -> Iterator[Item]:
@@ -114,7 +114,7 @@ def _har(data: bytes) -> Iterator[Item]:
                 if not header["name"].startswith(":") and header["name"].lower() != "content-length"
             )
             yield make_request(request["method"], request["url"], pairs, body)
-        except (ValueError, TypeError, AttributeError, KeyError):
+        except (ValueError, TypeError, AttributeError, LookupError):
             yield _bad("The HAR entry is malformed.")
 
 
@@ -132,7 +132,13 @@ def _logged(entry: dict[str, Any]) -> Item:
     candidates = [tuple(pair.split(":", 1)) for pair in body.get("candidates") or [f"{service}:{operation}"]]
     caller = body.get("userIdentity") or {}
     needs = tuple(
-        Need(need["action"], need["ARN"], f"{service}:{operation}", need.get("determined", True))
+        Need(
+            need["action"],
+            need["ARN"],
+            f"{service}:{operation}",
+            need.get("determined", True),
+            aws.access_level(need["action"]),
+        )
         for need in body.get("resources") or []
     )
     return Call(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 
-from mitmproxy.exceptions import FlowReadException
 from mitmproxy.http import HTTPFlow
 from mitmproxy.io import FlowReader
 
@@ -20,7 +19,7 @@ def flow_requests(data: bytes) -> Iterator[HttpRequest | Refusal]:
         for flow in FlowReader(io.BytesIO(data)).stream():
             if isinstance(flow, HTTPFlow):
                 yield _request(flow)
-    except FlowReadException:
+    except Exception:  # noqa: BLE001 - mitmproxy raises KeyError and others for flows that lack something
         yield Refusal("bad-input", "The flow file is damaged from here on.")
 
 
