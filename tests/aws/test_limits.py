@@ -83,3 +83,11 @@ def test_sixteen_megabytes_of_nothing_are_refused_before_they_are_built(item: by
     body = b'{"a":[' + item * (16 * 1024 * 1024 // len(item)) + b"0]}"
     headers = tuple(field for field in request.headers if field[0].lower() != "content-length")
     assert code(replace(request, body=body, headers=headers)) == "too-many-parameters"
+
+
+@pytest.mark.parametrize("end", [b'"' * 8_000_001, b'\\"' * 4_000_000, b'"' + b"\\" * 8_000_001])
+def test_strings_that_do_not_end_take_no_longer_than_others(end: bytes) -> None:
+    request = built("dynamodb", "ListTables")
+    headers = tuple(field for field in request.headers if field[0].lower() != "content-length")
+    for commas, expected in ((200_000, "malformed-json"), (200_001, "too-many-parameters")):
+        assert code(replace(request, body=b"," * commas + end, headers=headers)) == expected

@@ -55,6 +55,7 @@ DOUBTFUL = [
     "SELECT * FROM Music WHERE a = 'unclosed",
     'SELECT * FROM "unclosed',
     "WITH x AS (SELECT 1) DELETE FROM Music WHERE a = 1",
+    f"SELECT * FROM Music WHERE a = '{'x' * 8192}'",
 ]
 
 

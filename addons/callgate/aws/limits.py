@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from callgate.call import Refusal
 
 DEEPEST = 100
 """More levels than this no setting permits: the readers recurse."""
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+# Strings hold commas and brackets as well. One that does not end takes the rest, so that time stays linear.
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|([,\[{])', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +43,12 @@ class Limits:
             )
 
     def judge_json(self, body: bytes) -> None:
-        """Raises Refusal if JSON text has too many values. Of what is no JSON it says nothing."""
-        if _values(body) > self.parameters:
-            # Strings hold commas and brackets as well, and are dear to skip.
-            self.judge_count(_values(_STRING.sub(b"", body)))
+        """Raises Refusal if JSON text has too many values, an empty object or list counted twice. Of what is
+        no JSON it says nothing.
+        """
+        if body.count(b",") + body.count(b"[") + body.count(b"{") > self.parameters:
+            found = (token for token in _TOKEN.finditer(body) if token[1])
+            self.judge_count(sum(1 for _ in itertools.islice(found, self.parameters + 1)))
 
     def judge_depth(self, root: Any) -> None:
         """Raises Refusal if a value of JSON, or an XML element, is nested too deeply."""
@@ -57,11 +61,6 @@ class Limits:
 
 DEFAULT = Limits()
 """The defaults."""
-
-
-def _values(text: bytes) -> int:
-    """How many values JSON text without strings has, an empty object or list counted twice."""
-    return text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
 def _children(value: Any) -> Iterable[Any]:

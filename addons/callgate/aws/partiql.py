@@ -16,6 +16,10 @@ _TOKEN: Final = re.compile(
 )
 
 
+_LONGEST: Final = 8192
+"""Characters that DynamoDB takes in a statement."""
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """One statement: `verb` is Select, Insert, Update, Delete or Exists; `index` None where none is named."""
@@ -35,7 +39,7 @@ class _Token(NamedTuple):
 
 def read(text: object) -> Statement | None:
     """The statement, None if any of it is in doubt: a comment, a second FROM, a name that is not plain."""
-    tokens = _tokens(text) if isinstance(text, str) else None
+    tokens = _tokens(text) if isinstance(text, str) and len(text) <= _LONGEST else None
     if not tokens:
         return None
     if tokens[0].says("EXISTS") and len(tokens) > 2 and tokens[1].text == "(" and tokens[-1].text == ")":
