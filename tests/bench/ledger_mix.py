@@ -75,7 +75,6 @@ def calls(count: int, seed: int = 6962) -> Iterator[tuple[Record, ...]]:
             "decision": {
                 "effect": "allow",
                 "rules": ["ci-own-prefix"],
-                "code": "rule-allow",
                 "ruleSet": "sha256:3f9a1c20be556677",
             },
         }

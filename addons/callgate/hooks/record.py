@@ -139,7 +139,7 @@ def _decision(decision: Decision) -> dict[str, Any]:
     if decision.mode == "enforce":
         del said["mode"]
     if decision.code == "rule-allow" and not decision.would:
-        del said["reason"]
+        del said["code"], said["reason"]
     return said
 
 

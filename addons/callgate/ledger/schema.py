@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 APPLICATION_ID = 0x43474C47  # "CGLG"
 REVISION = 1
@@ -33,7 +34,6 @@ CREATE TABLE entries (
   resource TEXT AS (entry ->> '$.body.resources[0].ARN'),
   secondResource TEXT AS (entry ->> '$.body.resources[1].ARN'),
   holdId TEXT AS (entry ->> '$.body.holdId'),
-  errorCode TEXT AS (entry ->> '$.body.errorCode'),
   person TEXT AS (entry ->> '$.body.by'),
   verdict TEXT AS (CASE entry ->> '$.kind'
     WHEN 'call.refused' THEN iif(entry ->> '$.body.reason' = 'hold-pending', 'held', 'denied')
@@ -48,9 +48,11 @@ CREATE TABLE checkpoints (
 }
 
 _GUARDS = {
+    # After, not before: a trigger before would have every generated column computed twice.
     "entries_grow_in_order": """
-CREATE TRIGGER entries_grow_in_order BEFORE INSERT ON entries
-WHEN NEW.seq <> coalesce((SELECT max(seq) + 1 FROM entries), (SELECT max(size) FROM checkpoints), 0)
+CREATE TRIGGER entries_grow_in_order AFTER INSERT ON entries
+WHEN NEW.seq <> (SELECT max(seq) FROM entries) OR NEW.seq <> coalesce(
+  (SELECT max(seq) + 1 FROM entries WHERE seq < NEW.seq), (SELECT max(size) FROM checkpoints), 0)
 BEGIN SELECT RAISE(ABORT, 'the ledger only grows at its end'); END""",
     **{
         f"{table}_refuse_{verb.lower()}": f"""
@@ -64,24 +66,38 @@ BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"""
 _CALL = "kind IN ('call.intent', 'call.refused')"
 _OTHER = "kind NOT IN ('call.intent', 'call.refused', 'call.outcome')"
 
-_INDEXES = {
-    "entries_step": "CREATE UNIQUE INDEX entries_step ON entries (subject, step)",
-    "entries_kind": f"CREATE INDEX entries_kind ON entries (kind, subject) WHERE {_OTHER}",
-    "calls_time": f"CREATE INDEX calls_time ON entries (time, verdict) WHERE {_CALL}",
-    "calls_principal": "CREATE INDEX calls_principal ON entries"
-    f" (principalId, time, operation, verdict, accessKeyId) WHERE {_CALL}",
-    "calls_session": f"CREATE INDEX calls_session ON entries (sessionId) WHERE {_CALL}",
-    "sessions_run": f"CREATE INDEX sessions_run ON entries (runId) WHERE {_OTHER} AND runId IS NOT NULL",
-    "calls_key": f"CREATE INDEX calls_key ON entries (accessKeyId) WHERE {_CALL}",
-    "calls_event": f"CREATE INDEX calls_event ON entries (eventName, time) WHERE {_CALL}",
-    "calls_resource": f"CREATE INDEX calls_resource ON entries (resource) WHERE {_CALL}",
-    "calls_many": "CREATE INDEX calls_many ON entries (eventName)"
-    f" WHERE {_CALL} AND secondResource IS NOT NULL",
-    "calls_hold": f"CREATE INDEX calls_hold ON entries (holdId) WHERE {_CALL} AND holdId IS NOT NULL",
-    "entries_person": f"CREATE INDEX entries_person ON entries (person)"
-    f" WHERE {_OTHER} AND person IS NOT NULL",
-    "outcomes_error": "CREATE INDEX outcomes_error ON entries (errorCode) WHERE errorCode IS NOT NULL",
-}
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index on entries: the columns in it, and of which entries (an SQL condition; empty: of all)."""
+
+    name: str
+    columns: tuple[str, ...]
+    where: str = ""
+    unique: bool = False
+
+    @property
+    def statement(self) -> str:
+        """The SQL that makes it."""
+        kind = "UNIQUE INDEX" if self.unique else "INDEX"
+        where = f" WHERE {self.where}" if self.where else ""
+        return f"CREATE {kind} {self.name} ON entries ({', '.join(self.columns)}){where}"
+
+
+INDEXES = (
+    Index("entries_step", ("subject", "step"), unique=True),
+    Index("entries_kind", ("kind", "subject", "runId", "person"), _OTHER),
+    Index("calls_time", ("time", "verdict"), _CALL),
+    Index("calls_principal", ("principalId", "time", "operation", "verdict", "accessKeyId"), _CALL),
+    Index("calls_session", ("sessionId",), _CALL),
+    Index("calls_key", ("accessKeyId",), _CALL),
+    Index("calls_event", ("eventName", "time"), _CALL),
+    Index("calls_resource", ("resource",), _CALL),
+    Index("calls_many", ("eventName",), f"{_CALL} AND secondResource IS NOT NULL"),
+    Index("calls_hold", ("holdId",), f"{_CALL} AND holdId IS NOT NULL"),
+)
+_INDEXES = {index.name: index.statement for index in INDEXES}
 
 _REQUEST = """
   call.seq AS seq,
@@ -114,19 +130,19 @@ _VIEWS = {
     # What was asked, without how it ended: nothing to join, so counting is fast.
     "requests": f"""
 CREATE VIEW requests AS SELECT {_REQUEST},
-  coalesce(call.entry ->> '$.body.reason', call.entry ->> '$.body.decision.code') AS reason
+  coalesce(call.entry ->> '$.body.reason', call.entry ->> '$.body.decision.code', 'rule-allow') AS reason
 FROM entries AS call WHERE call.{_CALL}""",
     "calls": f"""
 CREATE VIEW calls AS SELECT {_REQUEST},
   session.runId AS runId,
   session.entry ->> '$.body.issuer' AS issuer,
   session.entry -> '$.body.claims' AS claims,
-  coalesce(outcome.entry ->> '$.body.reason', call.entry ->> '$.body.decision.code') AS reason,
+  coalesce(outcome.entry ->> '$.body.reason', call.entry ->> '$.body.decision.code', 'rule-allow') AS reason,
   coalesce(outcome.entry ->> '$.body.message', call.entry ->> '$.body.decision.reason') AS message,
   outcome.entry ->> '$.body.result' AS result,
   outcome.entry ->> '$.body.statusCode' AS statusCode,
   outcome.entry ->> '$.body.requestID' AS requestID,
-  outcome.errorCode AS errorCode,
+  outcome.entry ->> '$.body.errorCode' AS errorCode,
   outcome.entry ->> '$.body.errorMessage' AS errorMessage,
   outcome.entry ->> '$.body.durationMs' AS durationMs,
   outcome.entry ->> '$.body.bytesSent' AS bytesSent,
@@ -136,7 +152,7 @@ CREATE VIEW calls AS SELECT {_REQUEST},
 FROM entries AS call
 LEFT JOIN entries AS outcome ON outcome.subject = call.subject AND outcome.step = 'end'
 LEFT JOIN entries AS session
-  ON session.subject = call.sessionId AND session.step = 'opened' AND session.{_OTHER}
+  ON session.kind = 'session.opened' AND session.{_OTHER} AND session.subject = call.sessionId
 WHERE call.{_CALL}""",
     # One row for each thing that a call touches; batches and copies touch several.
     "touched": f"""
@@ -241,8 +257,9 @@ def unguarded(connection: sqlite3.Connection) -> Iterator[None]:
 
 def differences(connection: sqlite3.Connection) -> list[str]:
     """How the schema in the file differs from this revision's: an altered view could hide entries."""
+    # SQLite's own are its statistics and what has no statement.
     rows = connection.execute(
-        "SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+        "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT IN ('sqlite_stat1', 'sqlite_stat4')"
     )
     found = {_text(name): _text(sql).strip() for name, sql in rows}
     expected = {name: statement.strip() for name, statement in _OBJECTS.items()}

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import itertools
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +15,8 @@ from callgate.ledger.checkpoint import Checkpoint
 from callgate.ledger.diagnose import Finding, RawRow, explain_range, explain_row
 from callgate.ledger.entries import parse_entry
 from callgate.ledger.errors import LedgerError
+from callgate.ledger.integrity import BROKEN, Integrity, open_raw
 from callgate.ledger.signer import NoteError, PublicKey
-from callgate.ledger.store import open_for_reading
 from callgate.ledger.tree import Frontier, ProofError
 
 Progress = Callable[[int, int], None]
@@ -33,8 +32,6 @@ _CANNOT_READ = frozenset(
         sqlite3.SQLITE_PERM,
     )
 )
-# SQLite quotes what it read in its messages, and what it read need not be text.
-_BROKEN = (sqlite3.DatabaseError, UnicodeDecodeError)
 _STEP = 4096
 
 
@@ -70,17 +67,14 @@ def verify(
     """
     elsewhere = _read_kept(kept or {}, keys)
     with contextlib.ExitStack() as stack:
-        databases = [stack.enter_context(contextlib.closing(_open(path))) for path in paths]
-        integrity = _Integrity(paths)
-        integrity.start()
+        databases = [stack.enter_context(contextlib.closing(open_raw(path))) for path in paths]
+        integrity = stack.enter_context(Integrity(paths))
         check = _Check(databases, keys, elsewhere, live=live, progress=progress)
         try:
             check.run()
-        except _BROKEN as error:
+        except BROKEN as error:
             check.cannot_read(error)
-        finally:
-            integrity.join()
-    return check.verdict(integrity.findings)
+        return check.verdict(integrity.findings())
 
 
 @dataclass(slots=True)
@@ -268,34 +262,6 @@ class _Check:
             self.notes.append(f"{tail} will be covered by the gateway's next checkpoint")
         else:
             self.findings.append(Finding("unsigned tail", start, f"{tail} are not covered by any checkpoint"))
-
-
-class _Integrity(threading.Thread):
-    """SQLite's own check of pages and indexes, beside ours of the entries: an index could hide some."""
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        super().__init__(name="integrity-check")
-        self._paths = paths
-        self.findings: list[Finding] = []
-
-    def run(self) -> None:
-        for path in self._paths:
-            try:
-                with contextlib.closing(_open(path)) as database:
-                    for (line,) in database.execute("PRAGMA integrity_check(3)"):
-                        if line != b"ok":
-                            self._find(line.decode(errors="replace"))
-            except (*_BROKEN, LedgerError) as error:
-                self._find(str(error))
-
-    def _find(self, text: str) -> None:
-        self.findings.append(Finding("damaged", None, f"SQLite's integrity check: {text}"))
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    database = open_for_reading(path)
-    database.text_factory = bytes
-    return database
 
 
 def _read_kept(kept: Mapping[str, str], keys: Sequence[PublicKey]) -> list[tuple[str, Checkpoint]]:

@@ -1,0 +1,172 @@
+"""The file beneath the entries: are its pages sound, and does every index say what the entries say?
+
+An index that was changed could hide an entry from people. SQLite's `integrity_check` would find it, on one core;
+here its quick check of the pages runs beside a comparison of indexes and entries, in parts, on all cores. Large files
+are checked in processes: SQLite's threads wait for each other's memory allocations.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import multiprocessing
+import os
+import signal
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from callgate.ledger import schema
+from callgate.ledger.diagnose import Finding
+from callgate.ledger.errors import LedgerError
+from callgate.ledger.store import open_for_reading
+
+# SQLite quotes what it read in its messages, and what it read need not be text.
+BROKEN = (sqlite3.DatabaseError, UnicodeDecodeError)
+
+# Entries that one part compares, unless that makes very many parts.
+_PART, _MANY = 50_000, 100
+# With fewer parts than this, starting processes takes longer than they save.
+_FEW = 3
+
+
+@dataclass(slots=True)
+class _Part:
+    """What one part found, and the balance of each index: entries that belong in it, less those that are."""
+
+    findings: list[Finding] = field(default_factory=list)
+    balance: Counter[str] = field(default_factory=Counter)
+
+
+class Integrity:
+    """The check of `paths`, under way beside the caller until the context is left."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        checks = [(path, _checks(path)) for path in paths]
+        self._workers = _workers(max(len(parts) for _, parts in checks))
+        self._files = [[self._workers.submit(_run, part, path) for part in parts] for path, parts in checks]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._workers.shutdown(cancel_futures=True)
+
+    def findings(self) -> list[Finding]:
+        """What is wrong, when all is checked. Raises LedgerError if it could not be."""
+        try:
+            return [finding for parts in self._files for finding in _sum(part.result() for part in parts)]
+        except BrokenExecutor as error:
+            raise LedgerError(f"the indexes could not be checked: {error}") from None
+
+
+def _workers(parts: int) -> Executor:
+    cores = os.process_cpu_count()
+    if parts <= _FEW:
+        return ThreadPoolExecutor(cores)
+    # The terminal sends an interrupt to all; the caller's ends the workers.
+    return ProcessPoolExecutor(
+        cores, multiprocessing.get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
+    )
+
+
+def open_raw(path: Path) -> sqlite3.Connection:
+    """As `open_for_reading`, for a file that may hold anything: text comes as bytes."""
+    database = open_for_reading(path)
+    database.text_factory = bytes
+    return database
+
+
+def _checks(path: Path) -> list[_Check]:
+    """The parts of the check of one file. The costly ones first, so that all cores end together."""
+    try:
+        with contextlib.closing(open_raw(path)) as database:
+            if schema.differences(database):
+                return [_pages]
+            first, last = database.execute("SELECT min(seq), max(seq) FROM entries").fetchone()
+    except (*BROKEN, LedgerError):
+        return [_pages]
+    if first is None:
+        return [_pages, functools.partial(_rest, start=0)]
+    step = max(_PART, (last - first) // _MANY)
+    ranges = [(start, min(start + step, last + 1)) for start in range(first, last + 1, step)]
+    parts = [functools.partial(_compare, start=start, end=end) for start, end in ranges]
+    return [_pages, *parts, functools.partial(_rest, start=last + 1)]
+
+
+def _run(check: _Check, path: Path) -> _Part:
+    try:
+        with contextlib.closing(open_raw(path)) as database:
+            database.execute("PRAGMA cache_size = -65536")
+            return check(database)
+    except (*BROKEN, LedgerError) as error:
+        return _Part([_damaged(None, str(error))])
+
+
+def _pages(database: sqlite3.Connection) -> _Part:
+    lines = [line.decode(errors="replace") for (line,) in database.execute("PRAGMA quick_check(3)")]
+    return _Part([_damaged(None, line) for line in lines if line != "ok"])
+
+
+def _compare(database: sqlite3.Connection, start: int, end: int) -> _Part:
+    """Is each of the entries [start, end) where it belongs in each index?"""
+    found = database.execute(_COMPARE, (start, end)).fetchone()
+    part = _Part()
+    for index, held, lost in zip(schema.INDEXES, found[::2], found[1::2], strict=True):
+        part.balance[index.name] = held
+        if lost is not None:
+            part.findings.append(_damaged(lost, f"the index {index.name} does not say what entry {lost} says"))
+    return part
+
+
+def _rest(database: sqlite3.Connection, start: int) -> _Part:
+    """What a gateway wrote meanwhile, from `start` on, and how much there is in each index: in one snapshot."""
+    database.execute("BEGIN")
+    (last,) = database.execute("SELECT max(seq) FROM entries").fetchone()
+    part = _compare(database, start, start if last is None else last + 1)
+    for index in schema.INDEXES:
+        (size,) = database.execute(_size_of(index)).fetchone()
+        part.balance[index.name] -= size
+    return part
+
+
+def _sum(parts: Iterable[_Part]) -> list[Finding]:
+    findings, balance = [], Counter[str]()
+    for part in parts:
+        findings += part.findings
+        balance.update(part.balance)
+    if not findings:
+        findings += [
+            _damaged(None, f"the index {name} holds {-more} entries more than there are")
+            for name, more in balance.items()
+            if more
+        ]
+    return findings
+
+
+def _damaged(seq: int | None, text: str) -> Finding:
+    return Finding("damaged", seq, f"the file: {text}")
+
+
+_Check = Callable[[sqlite3.Connection], _Part]
+
+
+def _lookup(index: schema.Index) -> str:
+    """Counts the entries that belong in an index, and finds the first that cannot be looked up there."""
+    where = index.where or "1"
+    same = " AND ".join(f"i.{column} IS e.{column}" for column in index.columns)
+    return f"""count(*) FILTER (WHERE {where}), min(CASE WHEN {where} AND NOT EXISTS (
+  SELECT 1 FROM entries AS i INDEXED BY {index.name} WHERE {where} AND {same} AND i.seq = e.seq)
+  THEN e.seq END)"""
+
+
+def _size_of(index: schema.Index) -> str:
+    return f"SELECT count(*) FROM entries INDEXED BY {index.name} WHERE {index.where or 1}"
+
+
+_COMPARE = f"""SELECT {", ".join(map(_lookup, schema.INDEXES))}
+FROM entries AS e NOT INDEXED WHERE e.seq >= ? AND e.seq < ?"""
