@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 APPLICATION_ID = 0x43474C47  # "CGLG"
-REVISION = 1
+REVISION = 2
 """Of the whole schema, kept in `user_version`; entries carry their own format version."""
 
 _TABLES = {
@@ -34,6 +34,7 @@ CREATE TABLE entries (
   resource TEXT AS (entry ->> '$.body.resources[0].ARN'),
   secondResource TEXT AS (entry ->> '$.body.resources[1].ARN'),
   holdId TEXT AS (entry ->> '$.body.holdId'),
+  errorCode TEXT AS (entry ->> '$.body.errorCode'),
   person TEXT AS (entry ->> '$.body.by'),
   verdict TEXT AS (CASE entry ->> '$.kind'
     WHEN 'call.refused' THEN iif(entry ->> '$.body.reason' = 'hold-pending', 'held', 'denied')
@@ -65,7 +66,6 @@ BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"""
 
 _CALL = "kind IN ('call.intent', 'call.refused')"
 _OTHER = "kind NOT IN ('call.intent', 'call.refused', 'call.outcome')"
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ CREATE VIEW calls AS SELECT {_REQUEST},
   outcome.entry ->> '$.body.result' AS result,
   outcome.entry ->> '$.body.statusCode' AS statusCode,
   outcome.entry ->> '$.body.requestID' AS requestID,
-  outcome.entry ->> '$.body.errorCode' AS errorCode,
+  outcome.errorCode AS errorCode,
   outcome.entry ->> '$.body.errorMessage' AS errorMessage,
   outcome.entry ->> '$.body.durationMs' AS durationMs,
   outcome.entry ->> '$.body.bytesSent' AS bytesSent,
@@ -259,7 +259,8 @@ def differences(connection: sqlite3.Connection) -> list[str]:
     """How the schema in the file differs from this revision's: an altered view could hide entries."""
     # SQLite's own are its statistics and what has no statement.
     rows = connection.execute(
-        "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT IN ('sqlite_stat1', 'sqlite_stat4')"
+        "SELECT name, sql FROM sqlite_schema"
+        " WHERE sql IS NOT NULL AND name NOT IN ('sqlite_stat1', 'sqlite_stat4')"
     )
     found = {_text(name): _text(sql).strip() for name, sql in rows}
     expected = {name: statement.strip() for name, statement in _OBJECTS.items()}
