@@ -207,12 +207,12 @@ def candidates(
             started = stack.enter_context(process(command + ["stream"] * stream, folder / "b.log"))
             port = wait_for(lambda: port_file.exists() and port_file.read_text(), what="the lean master")
             found["b"] = Candidate("b", int(port), started.pid, None)
-        for kind, form in (("c", "serve"), ("d", "mitmdump")):
+        for kind, form, quiet in (("c", "serve", ()), ("d", "mitmdump", ("--set", "flow_detail=0"))):
             if kind in kinds:
                 home = make_home(folder / kind, endpoint=f"https://127.0.0.1:{upstream}", rules=rules())
                 text = home.config.read_text().replace("[aws]", f'[aws]\nca = "{folder / "ca.pem"}"')
                 home.config.write_text(text)
-                gateway = stack.enter_context(running(home, form=form))
+                gateway = stack.enter_context(running(home, form=form, options=quiet))
                 found[kind] = Candidate(kind, gateway.address[1], gateway.process.pid, home.token())
         yield upstream, found
 

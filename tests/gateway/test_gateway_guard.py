@@ -31,6 +31,8 @@ BUNDLE = "callgate.hooks.bundle:Bundle."
 BEFORE = [
     BUNDLE + "next_layer",
     BUNDLE + "http_connect",
+    BUNDLE + "at_once",
+    BUNDLE + "_begin",
     BUNDLE + "requestheaders",
     BUNDLE + "request",
     "callgate.hooks.connect:identify",
@@ -48,12 +50,15 @@ BEFORE = [
 ]
 AFTER = [
     BUNDLE + "responseheaders",
+    BUNDLE + "_choose",
     BUNDLE + "response",
     "callgate.hooks.respond:at_head",
     "callgate.hooks.respond:at_body",
     "callgate.hooks.respond:mask_response",
     "callgate.hooks.respond:stream_masker",
 ]
+# Where nobody watches flows live, these are not asked.
+LIVE = {BUNDLE + "requestheaders", BUNDLE + "responseheaders"}
 # A cancellation is not an Exception, and hangs mitmproxy's flow where it is let through.
 CANCELLED = {
     "callgate.hooks.connect:identify",
@@ -80,7 +85,7 @@ def ask(gateway: Gateway) -> str:
 def faulty(folder: Path, upstream: Recorder, target: str, error: str) -> Any:
     home = make_home(folder, endpoint=upstream.url, rules=RULES)
     environ = {"CALLGATE_TEST_FAULT": target, "CALLGATE_TEST_RAISE": error}
-    return running(home, form="mitmdump", script=FAULTY, environ=environ)
+    return running(home, form="mitmweb" if target in LIVE else "mitmdump", script=FAULTY, environ=environ)
 
 
 @pytest.fixture

@@ -252,8 +252,9 @@ def running(
     script: Path = ROOT / "addons" / "gateway.py",
     environ: Mapping[str, str] | None = None,
     wrapper: tuple[str, ...] = (),
+    options: tuple[str, ...] = (),
 ) -> Iterator[Gateway]:
-    """A gateway on `home`, in one of its three forms."""
+    """A gateway on `home`, in one of its three forms, under `wrapper` and with mitmproxy's `options`."""
     log = home.folder / f"{form}.log"
     announced = home.folder / "state" / "gateway.json"
     announced.unlink(missing_ok=True)
@@ -262,7 +263,7 @@ def running(
     ]
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [*wrapper, *command],
+            [*wrapper, *command, *options],
             stdout=out,
             stderr=out,
             stdin=subprocess.DEVNULL,

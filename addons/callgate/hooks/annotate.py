@@ -40,4 +40,3 @@ def scrub(flow: http.HTTPFlow, exchange: Exchange, mask_key: bytes) -> None:
     elif flow.request.data.content:
         seen = redact_parameters(exchange.call, key=mask_key)
         flow.request.data.content = json.dumps(to_json(seen)).encode()
-    exchange.request = None

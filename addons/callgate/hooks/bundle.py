@@ -15,7 +15,12 @@ from mitmproxy import connection, http, tcp, tls
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import layer, server_hooks
 from mitmproxy.proxy.commands import StartHook
-from mitmproxy.proxy.layers.http import HttpRequestHeadersHook, HttpResponseHeadersHook, HttpResponseHook
+from mitmproxy.proxy.layers.http import (
+    HttpErrorHook,
+    HttpRequestHeadersHook,
+    HttpResponseHeadersHook,
+    HttpResponseHook,
+)
 
 from callgate import aws
 from callgate.call import Refusal
@@ -88,9 +93,7 @@ class Bundle:
         """Only our layers read a connection, whatever mitmproxy's own choice was."""
         try:
             known = self.connections.get(nextlayer.context.client.id)
-            choose_layer(
-                nextlayer, known, self.gateway.terms, None if self.gateway.terms.watched else self.at_once
-            )
+            choose_layer(nextlayer, known, self.gateway.terms, self.at_once)
         except Exception as exc:  # noqa: BLE001 - mitmproxy's own choice must not stand
             log.error("callgate: next_layer failed: %s", type(exc).__name__)
             refuse_layer(
@@ -144,22 +147,21 @@ class Bundle:
             await self._refused(exchange, refusal)
 
     def at_once(self, hook: StartHook) -> bool:
-        """Handle a hook in which nothing is waited for, and say so: what no other addon watches, the layers
-        need not send around. Every hook has its way below as well.
+        """Handle a hook in which nothing is waited for, and say so: what nobody else watches, the layers need
+        not send around. Every hook has its way below as well.
         """
+        watched = self.gateway.terms.watched
+        if isinstance(hook, HttpResponseHeadersHook | HttpErrorHook) and hook.flow.id in self.exchanges:
+            # The request is needed no more, and those who look at its end have their turn before this addon.
+            self._scrub(hook.flow, self.exchanges[hook.flow.id])
         match hook:
-            case HttpRequestHeadersHook(flow):
+            case HttpRequestHeadersHook(flow) if watched != "live":
                 return self._begin(flow) is None
-            case HttpResponseHeadersHook(flow):
+            case HttpResponseHeadersHook(flow) if watched != "live":
                 self._choose(flow)
                 return True
-            case HttpResponseHook(flow):
-                exchange = self.exchanges.get(flow.id)
-                if exchange is None or not exchange.forwarded:
-                    return True
-                if exchange.withheld or respond.waits(exchange, flow):
-                    return False
-                return guarded_now("response", lambda: self._release(flow, exchange)) is None
+            case HttpResponseHook(flow) if watched == "never":
+                return self._answer_now(flow)
         return False
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
@@ -233,9 +235,9 @@ class Bundle:
 
     async def response(self, flow: http.HTTPFlow) -> None:
         """AWS's answer is there: masked or withheld, and the outcome recorded."""
-        exchange = self.exchanges.get(flow.id)
-        if exchange is None or not exchange.forwarded:
+        if self._answer_now(flow):
             return
+        exchange = self.exchanges[flow.id]
 
         async def work(_: asyncio.Timeout) -> None:
             if exchange.withheld:
@@ -247,6 +249,15 @@ class Bundle:
             self.exchanges.pop(flow.id, None)
             await self._withhold(flow, exchange, refusal)
         self._scrub(flow, exchange)
+
+    def _answer_now(self, flow: http.HTTPFlow) -> bool:
+        """Let AWS's answer go back, if there is one and nothing to wait for."""
+        exchange = self.exchanges.get(flow.id)
+        if exchange is None or not exchange.forwarded:
+            return True
+        if exchange.withheld or respond.waits(exchange, flow):
+            return False
+        return guarded_now("response", lambda: self._release(flow, exchange)) is None
 
     def _release(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         respond.at_body(self.gateway, exchange, flow)
@@ -273,7 +284,6 @@ class Bundle:
 
         if await self._judging("error", exchange, work):
             respond.end(self.gateway, exchange, "failed", reason="gateway-error")
-        self._scrub(flow, exchange)
 
     def server_connect(self, data: server_hooks.ServerConnectionHookData) -> None:
         """The last line: no connection is opened but for a call that was let through and whose client is
@@ -338,11 +348,11 @@ class Bundle:
         return refusals[0] if refusals else None
 
     def _annotate(self, flow: http.HTTPFlow, exchange: Exchange, refusal: Refusal | None = None) -> None:
-        if self.gateway.terms.watched:
+        if self.gateway.terms.watched != "never":
             annotate.show(flow, exchange, refusal)
 
     def _scrub(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
-        if self.gateway.terms.watched:
+        if self.gateway.terms.watched != "never":
             annotate.scrub(flow, exchange, self.gateway.mask_key)
 
     def _exchange(self, client: connection.Client, known: Connection) -> Exchange:
@@ -372,6 +382,7 @@ class Bundle:
                 answer.body,
                 [(k.encode(), v.encode("latin-1", "replace")) for k, v in answer.headers],
             )
+            exchange.request = None
         self._scrub(flow, exchange)
 
     async def _refused(self, exchange: Exchange, refusal: Refusal) -> None:

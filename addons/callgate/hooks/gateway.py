@@ -7,6 +7,7 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from mitmproxy import flow
 
@@ -23,6 +24,10 @@ from callgate.policy import RuleSet
 log = logging.getLogger(__name__)
 
 
+Watch = Literal["never", "at its end", "live"]
+"""When others than the gateway look at a flow: nobody, mitmdump's log, mitmweb's list."""
+
+
 @dataclass(frozen=True, slots=True)
 class Upstream:
     """Where AWS's hosts are really connected to, when something stands in for AWS."""
@@ -34,9 +39,7 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """The settings that hooks need. Times in seconds, sizes in bytes. `watched`: somebody may look at flows
-    (mitmweb, mitmdump's log), so they are annotated and scrubbed.
-    """
+    """The settings that hooks need. Times in seconds, sizes in bytes."""
 
     mode: Mode = "enforce"
     help: str | None = None
@@ -49,7 +52,7 @@ class Terms:
     private_ranges: tuple[Network, ...] = ()
     plaintext: bool = False
     resume_groups: tuple[str, ...] = ()
-    watched: bool = True
+    watched: Watch = "live"
     ca_file: Path = Path("ca.pem")
 
 

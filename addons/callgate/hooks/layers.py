@@ -219,7 +219,7 @@ class Stream(Patient, http_layers.HttpStream):
     """One request and its response; can answer while the request is still coming in."""
 
     bounds = Bounds()
-    at_once: AtOnce | None = None
+    at_once: AtOnce
     idle = False
     lingers_until = 0.0
 
@@ -234,8 +234,11 @@ class Stream(Patient, http_layers.HttpStream):
                 command = ours.send(reply)
             except StopIteration:
                 return
-            if isinstance(command, commands.StartHook):
-                if self.at_once is None or not self.at_once(command):
+            if isinstance(command, commands.Log) and command.level < logging.WARNING:
+                # "Streaming response from …", for each call.
+                reply = None
+            elif isinstance(command, commands.StartHook):
+                if not self.at_once(command):
                     yield command
                 reply = None
                 self._close_unless_said(command)
@@ -347,7 +350,7 @@ class Http(http_layers.HttpLayer):
         context: context.Context,
         mode: http_layers.HTTPMode,
         bounds: Bounds,
-        at_once: AtOnce | None = None,
+        at_once: AtOnce,
     ) -> None:
         super().__init__(context, mode)
         self.bounds = bounds

@@ -21,9 +21,7 @@ from callgate.hooks.pressure import Tunnel
 _HELLO_BYTES = 64 * 1024
 
 
-def choose_layer(
-    nextlayer: layer.NextLayer, known: Connection | None, terms: Terms, at_once: AtOnce | None = None
-) -> None:
+def choose_layer(nextlayer: layer.NextLayer, known: Connection | None, terms: Terms, at_once: AtOnce) -> None:
     """Replace mitmproxy's choice, made by the address and the look of the bytes, by ours, made by what
     CONNECT proved.
     """
@@ -54,7 +52,7 @@ def forget(nextlayer: layer.NextLayer) -> None:
 
 
 def _choose(
-    context: context.Context, data: bytes, known: Connection | None, terms: Terms, at_once: AtOnce | None
+    context: context.Context, data: bytes, known: Connection | None, terms: Terms, at_once: AtOnce
 ) -> layer.Layer | None:
     tls = starts_like_tls_record(data)
     inside = [each for each in context.layers if isinstance(each, ClientTLSLayer)]

@@ -120,6 +120,8 @@ def end(gateway: Gateway, exchange: Exchange, result: str, **more: Any) -> None:
     """Hand the one terminal entry of a forwarded call to the ledger."""
     if not exchange.ended:
         exchange.ended = True
+        # An idle connection remembers its last call; what that carried goes.
+        exchange.request = None
         gateway.journal.append_soon(record.outcome(exchange, result, **more))
 
 

@@ -39,7 +39,7 @@ async def serve(config: Path) -> None:
     # for ours.
     logging.getLogger("mitmproxy").setLevel(logging.ERROR)
     master = LeanMaster(Options())
-    register(master, config, watched=False)
+    register(master, config, watched="never")
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, master.shutdown)

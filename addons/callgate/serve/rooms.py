@@ -18,7 +18,7 @@ from callgate.approvals import Door, Holds, Webhooks
 from callgate.aws import Endpoints, Limits
 from callgate.call import Refusal
 from callgate.channel import HeadLimits, parse_ranges
-from callgate.hooks.gateway import Gateway, Terms, Upstream
+from callgate.hooks.gateway import Gateway, Terms, Upstream, Watch
 from callgate.hooks.layers import Bounds
 from callgate.identity import Authenticator
 from callgate.journal import Record
@@ -139,7 +139,7 @@ class Rooms:
         return [{**row, "resources": json.loads(row["resources"] or "[]")} for row in rows]
 
 
-def open_rooms(settings: Settings, show: Callable[[flow.Flow], Awaitable[None]], *, watched: bool) -> Rooms:
+def open_rooms(settings: Settings, show: Callable[[flow.Flow], Awaitable[None]], *, watched: Watch) -> Rooms:
     """Open everything that can be opened without waiting; `show` is the hooks'. Raises ConfigError with one
     line.
     """

@@ -19,6 +19,7 @@ from mitmproxy.master import Master
 
 from callgate.hooks import resolve
 from callgate.hooks.bundle import Bundle
+from callgate.hooks.gateway import Watch
 from callgate.serve import options
 from callgate.serve.admin import AdminServer
 from callgate.serve.config import ConfigError, load_settings
@@ -139,9 +140,9 @@ class OptionGuard:
         self.service.judge_options(updated)
 
 
-def register(master: Master, config: Path | None = None, *, watched: bool = True) -> None:
-    """Put the gateway into `master`, once; `watched` as in `Terms`. A configuration that cannot be used
-    ends the process with status 2.
+def register(master: Master, config: Path | None = None, *, watched: Watch | None = None) -> None:
+    """Put the gateway into `master`, once; `watched` as master and addons have it, if not said. A
+    configuration that cannot be used ends the process with status 2.
     """
     if master.addons.get(Service.name):
         return
@@ -153,7 +154,10 @@ def register(master: Master, config: Path | None = None, *, watched: bool = True
         if problem := options.unsafe_option(master.options, live=False):
             raise ConfigError(problem)
         rooms = open_rooms(
-            settings, lambda flow: master.addons.trigger_event(UpdateHook([flow])), watched=watched
+            settings,
+            lambda flow: master.addons.trigger_event(UpdateHook([flow])),
+            # mitmweb's list is an addon of this name; without it, flows are printed when they have ended.
+            watched=watched or ("at its end" if master.addons.get("view") is None else "live"),
         )
     except ConfigError as exc:
         fail(exc)
