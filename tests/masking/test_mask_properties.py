@@ -13,11 +13,12 @@ from mask_helpers import KEY, answer, make_call, mask
 from synthetic import response_of, value_of
 
 from callgate.aws import service_model
-from callgate.call import HttpResponse, Refusal
+from callgate.call import Call, HttpResponse, Refusal
 from callgate.decision import Mask
-from callgate.masking import mask_json, stream_masker
+from callgate.masking import stream_masker
 from callgate.masking.eventstream import Message
 
+WEB = Call(service="http", operation="GET", candidates=(("http", "GET"),), protocol="http", region=None)
 NAMES = st.sampled_from(["a", "b", "c", "Name", 'x"y', "é", "long name"])
 SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -78,14 +79,13 @@ def test_only_what_a_path_reaches_changes(
 ) -> None:
     text = json.dumps(document, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     if ascii_only or not any("\ud800" <= sign <= "\udfff" for sign in text.decode("utf-8", "surrogatepass")):
-        assert json.loads(mask_json([Mask("r", (path,))], text, key=KEY)[0]) == reference(document, path)
+        assert json.loads(mask(WEB, answer(text), path).response.body) == reference(document, path)
 
 
 @given(DOCUMENTS, st.sampled_from(PATHS), st.sampled_from([None, 1]))
 def test_dropping_leaves_well_formed_json(document: Any, path: str, indent: int | None) -> None:
-    json.loads(
-        mask_json([Mask("r", (path,), "drop")], json.dumps(document, indent=indent).encode(), key=KEY)[0]
-    )
+    text = json.dumps(document, indent=indent)
+    json.loads(mask(WEB, answer(text), path, how="drop").response.body)
 
 
 def corrupted(data: bytes, chance: random.Random) -> bytes:

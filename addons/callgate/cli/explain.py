@@ -17,6 +17,7 @@ from callgate.call import Call, Need, Refusal, to_json
 from callgate.cli.common import console, fail
 from callgate.cli.requests import Item, items_of
 from callgate.identity import Identity
+from callgate.masking import mask_mistakes
 
 
 @click.command()
@@ -80,7 +81,7 @@ def _judge(rules: Path | None, principal: str | None) -> _Judge | None:
         claims = json.loads(principal or "{}")
         if not isinstance(claims, dict):
             raise ValueError("a JSON object is wanted")
-        return _Judge(policy.load_rules([rules]), policy.identity_of(claims))
+        return _Judge(policy.load_rules([rules], mask_mistakes), policy.identity_of(claims))
     except policy.RuleError as exc:
         fail(exc)
     except ValueError as exc:

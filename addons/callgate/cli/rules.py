@@ -16,6 +16,7 @@ from rich.table import Table
 
 from callgate.cli.aws_catalogue import aws_catalogue
 from callgate.cli.common import config_option, console, fail, json_option, load_config
+from callgate.masking import mask_mistakes
 from callgate.policy import Moment, RuleError, RuleSet, load_rules
 from callgate.policy.cases import Outcome, case_files, coverage, run_cases
 from callgate.policy.checking import check as find_warnings
@@ -40,7 +41,7 @@ def rules() -> None:
 
 def _load(paths: tuple[Path, ...], *, as_json: bool = False) -> RuleSet:
     try:
-        return load_rules(paths)
+        return load_rules(paths, mask_mistakes)
     except RuleError as error:
         errors = [error, *error.others]
         if as_json:

@@ -13,7 +13,7 @@ from callgate.hooks import record
 from callgate.hooks.exchange import Exchange
 from callgate.hooks.fields import as_headers, as_text
 from callgate.hooks.gateway import Gateway
-from callgate.masking import MaskedResponse, mask_json, mask_response, stream_masker
+from callgate.masking import MaskedResponse, mask_head, mask_response, stream_masker
 
 # Masking more than this many bytes takes long enough to be noticed by others on the event loop.
 _OFF_LOOP = 256 * 1024
@@ -38,7 +38,8 @@ def at_head(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> None:
         response.stream = exchange.pass_back
         return
     headers = as_text(response.headers)
-    exchange.masker = stream_masker(masks, exchange.call, response.status_code, headers, key=gateway.mask_key)
+    call, status, key = exchange.call, response.status_code, gateway.mask_key
+    exchange.masker = stream_masker(masks, call, status, headers, key=key, limit=gateway.terms.mask_limit)
     if exchange.masker is not None:
         response.headers = as_headers(exchange.masker.headers)
         response.headers.pop("content-length", None)
@@ -46,6 +47,10 @@ def at_head(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> None:
     elif flow.request.method == "HEAD":
         # Its length is that of a body which does not come.
         return
+    elif (head := mask_head(masks, call, status, headers, key=key)) is not None:
+        fields, exchange.masked = head
+        response.headers = as_headers(fields)
+        response.stream = exchange.pass_back
     elif int(response.headers.get("content-length", "0")) > gateway.terms.mask_limit:
         raise too_large(gateway)
 
@@ -149,11 +154,6 @@ def _masked(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> Masked
         as_text(response.headers),
         response.raw_content or b"",
     )
-    if call.protocol == "http":
-        body, masked = mask_json(decision.masks, whole.body, key=gateway.mask_key)
-        length = ("Content-Length", str(len(body)))
-        headers = (*(field for field in whole.headers if field[0].lower() != "content-length"), length)
-        return MaskedResponse(HttpResponse(whole.status, headers, body), masked)
     return mask_response(
         decision.masks,
         call,

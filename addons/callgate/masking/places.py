@@ -161,6 +161,11 @@ class Place:
                 return str(self.shape.type_name)
 
     @functools.cached_property
+    def is_payload(self) -> bool:
+        """Whether a body here is one blob or string, and no document."""
+        return self.shape is not None and self.kind in ("blob", "string")
+
+    @functools.cached_property
     def holds(self) -> bool:
         """Whether masks here fall on what the value holds."""
         return self.kind in ("structure", "union", "list")

@@ -86,12 +86,22 @@ def stream_masker(
         return answer.stream() if answer.streams else None
 
 
-def mask_json(masks: Sequence[Mask], body: bytes, *, key: bytes) -> tuple[bytes, tuple[str, ...]]:
-    """JSON of an inspected host outside AWS with `masks` put on, and the paths that were masked in it."""
+def mask_head(
+    masks: Sequence[Mask], call: Call, status: int, headers: Headers, *, key: bytes
+) -> tuple[Headers, tuple[str, ...]] | None:
+    """The masked headers, and the paths, of a response whose body no mask can reach; None if one may.
+
+    Such a body may be of any size, coding and range, and need not be read.
+    """
+    if status >= 300:
+        return None
     with _only_refusals():
-        scalars = Scalars(key, json_spans.mask_inside(key))
-        new = json_spans.mask_text(_text(body), _unmodelled(tuple(masks)), scalars)
-        return new.encode(), scalars.masked
+        answer = _Answer(tuple(masks), call, status, headers, key, LIMIT)
+        root = answer.place(None)
+        part = _body_place(root)
+        if not (part.dead or (part.is_payload and part.way is None)):
+            return None
+        return answer.head(root), answer.scalars.masked
 
 
 @contextlib.contextmanager
@@ -147,7 +157,7 @@ class _Answer:
         else:
             root = self.place(error_code(self.call.protocol, response, body) if self.status >= 300 else None)
             headers, part = self.head(root), _body_place(root)
-            blob = part.shape is not None and part.kind in ("blob", "string")
+            blob = part.is_payload
             new = self.body(body, root, part) if body else body
             if new != body and self.call.service == "sqs" and self.status < 300:
                 new = sqs.put_right(_text(body), _text(new)).encode()
@@ -169,16 +179,15 @@ class _Answer:
 
     def body(self, body: bytes, root: Place, part: Place) -> bytes:
         """The body, which holds `part` of the output `root`, masked."""
-        if part.shape is not None and part.kind in ("blob", "string"):
-            return self.payload(body, root, part)
-        return self.document(body, part)
-
-    def payload(self, body: bytes, root: Place, part: Place) -> bytes:
-        """A body that is itself one blob or string."""
-        if part.way is None:
+        if part.is_payload and part.way is None:
             return body
         if self.status == 206:
             raise unreadable("a part of a masked body cannot be masked", "mask-partial")
+        return self.payload(body, root, part) if part.is_payload else self.document(body, part)
+
+    def payload(self, body: bytes, root: Place, part: Place) -> bytes:
+        """A body that is itself one blob or string."""
+        assert part.way is not None
         new = self.scalars.blob(body, part.way)
         if new != body and root.shape is not None:
             self.scalars.trail.below(root, root.shape.serialization["payload"]).hit()
@@ -187,7 +196,7 @@ class _Answer:
     def document(self, body: bytes, place: Place) -> bytes:
         """A body, or the payload of an event, that is a document of the protocol."""
         protocol = self.call.protocol
-        if protocol in ("json", "rest-json"):
+        if protocol in ("json", "rest-json", "http"):
             return json_spans.mask_text(_text(body), place, self.scalars).encode()
         if protocol == "smithy-rpc-v2-cbor":
             return cbor_spans.mask_cbor(body, place, self.scalars)
@@ -213,11 +222,6 @@ def _root(masks: tuple[Mask, ...], service: str, operation: str, protocol: str, 
     elif protocol not in WIRE_NAMES:
         raise unreadable("the call's protocol is not one that can be masked", "mask-unsupported")
     return Plan(masks, WIRE_NAMES[protocol], is_secret(service, operation)).root(shape)
-
-
-@functools.lru_cache(maxsize=256)
-def _unmodelled(masks: tuple[Mask, ...]) -> Place:
-    return Plan(masks, _modelled_name).root(None)
 
 
 def _body_place(root: Place) -> Place:
@@ -273,4 +277,6 @@ WIRE_NAMES: Final[dict[str, WireName]] = {
     "query": _xml_name,
     "ec2": _xml_name,
     "smithy-rpc-v2-cbor": _modelled_name,
+    # JSON of inspected hosts outside AWS, of which no model is known.
+    "http": _modelled_name,
 }

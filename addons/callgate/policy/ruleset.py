@@ -6,11 +6,12 @@ import datetime as dt
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from callgate.decision import Mask
 from callgate.policy.calltests import CallTest, principal_test
 from callgate.policy.errors import Misuse, RuleError
 from callgate.policy.facts import Facts
@@ -19,6 +20,13 @@ from callgate.policy.rule import Rule, compile_rule
 from callgate.policy.sets import Sets
 from callgate.policy.source import Source, parse_source, raise_all
 from callgate.policy.words import last_moment
+
+MaskMistakes = Callable[[Mask], Iterable[tuple[str, str]]]
+"""Tells what is wrong with a mask: keys of its rule, and messages. Only who masks knows."""
+
+
+def _no_mistakes(mask: Mask) -> Iterable[tuple[str, str]]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +71,10 @@ class RuleSet:
         return len(self.rules)
 
 
-def load_rules(paths: Sequence[Path]) -> RuleSet:
+def load_rules(paths: Sequence[Path], mask_mistakes: MaskMistakes = _no_mistakes) -> RuleSet:
     """The rules in files and folders (their `*.toml` except `*.cases.toml`, by name). Raises RuleError."""
-    return parse_rules({str(file): read_text(file) for path in paths for file in rule_files(path)})
+    texts = {str(file): read_text(file) for path in paths for file in rule_files(path)}
+    return parse_rules(texts, mask_mistakes)
 
 
 def rule_files(path: Path) -> list[Path]:
@@ -88,7 +97,7 @@ def read_text(file: Path) -> str:
         raise RuleError(str(file), f"cannot be read: {error.strerror}")
 
 
-def parse_rules(texts: Mapping[str, str]) -> RuleSet:
+def parse_rules(texts: Mapping[str, str], mask_mistakes: MaskMistakes = _no_mistakes) -> RuleSet:
     """The rules in `texts`, given by file name. Raises RuleError (its `others` has further errors)."""
     errors: list[RuleError] = []
     sources: list[Source] = []
@@ -99,7 +108,7 @@ def parse_rules(texts: Mapping[str, str]) -> RuleSet:
             errors.extend([error, *error.others])
     raise_all(errors)
     sets = _sets(sources, errors)
-    rules = _rules(sources, sets, errors)
+    rules = _rules(sources, sets, mask_mistakes, errors)
     exemptions = tuple(_exemptions(sources, sets, errors))
     observed = tuple(_observed(sources, sets, errors))
     raise_all(errors)
@@ -119,7 +128,9 @@ def _sets(sources: Sequence[Source], errors: list[RuleError]) -> Sets:
     return Sets(members)
 
 
-def _rules(sources: Sequence[Source], sets: Sets, errors: list[RuleError]) -> tuple[Rule, ...]:
+def _rules(
+    sources: Sequence[Source], sets: Sets, mask_mistakes: MaskMistakes, errors: list[RuleError]
+) -> tuple[Rule, ...]:
     rules: dict[str, Rule] = {}
     places: dict[str, tuple[Source, int]] = {}
     for source in sources:
@@ -130,10 +141,13 @@ def _rules(sources: Sequence[Source], sets: Sets, errors: list[RuleError]) -> tu
                 continue
             places[said.id] = source, number
             try:
-                rules[said.id] = compile_rule(said, sets)
+                rule = rules[said.id] = compile_rule(said, sets)
             except Misuse as error:
                 top = error.key.partition("[")[0].partition(".")[0]
                 errors.append(source.error(str(error), ["rule", number, top], error.key))
+                continue
+            for key, message in mask_mistakes(rule.mask) if rule.mask else ():
+                errors.append(source.error(message, ["rule", number, key]))
     return tuple(sorted(rules.values(), key=lambda rule: rule.id))
 
 

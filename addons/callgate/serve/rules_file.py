@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from callgate.journal import Record
+from callgate.masking import mask_mistakes
 from callgate.policy import RuleError, RuleSet, load_rules
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ class RulesInForce:
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
         self._signature = self._look()
-        self._rules = load_rules(paths)
+        self._rules = load_rules(paths, mask_mistakes)
         self._wake = asyncio.Event()
         self.error: str | None = None
 
@@ -52,7 +53,7 @@ class RulesInForce:
 
     async def _load(self, note: Callable[[Record], Awaitable[None]]) -> None:
         try:
-            self._rules = await asyncio.to_thread(load_rules, self._paths)
+            self._rules = await asyncio.to_thread(load_rules, self._paths, mask_mistakes)
         except RuleError as exc:
             self.error = str(exc)
             log.error("callgate: rules not loaded, the last good set stays in force: %s", exc)
