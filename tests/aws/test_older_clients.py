@@ -64,6 +64,13 @@ def test_sqs_still_speaks_query(request_: HttpRequest, operation: str, parameter
     assert {need.resource for need in call.needs} == {"arn:aws:sqs:us-west-2:123456789012:q"}
 
 
+def test_a_queue_path_at_a_stand_in_is_a_queue_url_with_its_port() -> None:
+    body = b"Action=PurgeQueue&Version=2012-11-05"
+    request = HttpRequest("POST", "localhost", "/123456789012/q", FORM, body, port=4566, scheme="http")
+    call = aws.read(request, aws.Endpoints.parse(["localhost:4566=sqs"]))
+    assert call.parameters == {"QueueUrl": "http://localhost:4566/123456789012/q"}
+
+
 @pytest.mark.parametrize(
     ("target", "code"),
     [("/123456789012/other", "ambiguous-resource"), ("/queue", "wrong-path"), ("/1/q", "wrong-path")],

@@ -150,7 +150,9 @@ def _queue_path(names: tuple[str, ...], head: Head, pairs: Pairs) -> Pairs:
     path = "/" + "/".join(segments)
     urls = [value for key, value in pairs if key == "QueueUrl"]
     if not urls:
-        return [*pairs, ("QueueUrl", f"{head.request.scheme}://{head.request.host}{path}")]
+        request = head.request
+        port = "" if request.port == (443 if request.scheme == "https" else 80) else f":{request.port}"
+        return [*pairs, ("QueueUrl", f"{request.scheme}://{request.host}{port}{path}")]
     if not all(url.endswith(path) for url in urls):
         raise Refusal("ambiguous-resource", "Path and QueueUrl name different queues.")
     return pairs
