@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from ledger_samples import intent, outcome
 from callgate.call import Refusal
 from callgate.ledger import Ledger, read_public_keys
 from callgate.ledger.verify import verify
+from support.outages import OUTAGES, locked, marked_read_only
 
 
 class Load:
@@ -57,63 +57,9 @@ def assert_whole(state: Path, load: Load, outages: int = 1) -> None:
     assert all(json.loads(body)["reason"] for (body,) in noted)
 
 
-@contextmanager
-def disk_full(state: Path) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, ((state / "ledger.db-wal").stat().st_size + 10_000, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@contextmanager
-def locked(state: Path) -> Iterator[None]:
-    with closing(sqlite3.connect(state / "ledger.db", isolation_level=None)) as db:
-        db.execute("BEGIN IMMEDIATE")
-        yield
-
-
-@contextmanager
-def marked_read_only(state: Path) -> Iterator[None]:
-    (state / "ledger.db").chmod(0o400)
-    yield
-    (state / "ledger.db").chmod(0o600)
-
-
-@contextmanager
-def moved_away(state: Path) -> Iterator[None]:
-    (state / "ledger.db").rename(state / "elsewhere.db")
-    yield
-    (state / "elsewhere.db").rename(state / "ledger.db")
-
-
-@contextmanager
-def deleted_and_restored_from_what_was_saved(state: Path) -> Iterator[None]:
-    (state / "ledger.db").unlink()
-    yield
-    (state / "ledger.rescued.db").rename(state / "ledger.db")
-
-
-@contextmanager
-def replaced_by_another_file(state: Path) -> Iterator[None]:
-    (state / "ledger.db").rename(state / "elsewhere.db")
-    with closing(sqlite3.connect(state / "ledger.db")) as db:
-        db.execute("CREATE TABLE entries (seq, entry, leaf)")
-    yield
-    (state / "elsewhere.db").rename(state / "ledger.db")
-
-
 @pytest.mark.parametrize(
     ("fault", "reason"),
-    [
-        (disk_full, "full|disk I/O"),
-        (locked, "locked"),
-        (marked_read_only, "read-only"),
-        (moved_away, "is gone"),
-        (deleted_and_restored_from_what_was_saved, "ledger.rescued.db"),
-        (replaced_by_another_file, "replaced"),
-    ],
+    OUTAGES,
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_calls_are_refused_while_the_file_is_out_of_order_and_pass_again_after(
