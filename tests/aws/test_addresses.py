@@ -164,6 +164,18 @@ def test_a_website_answers_without_tls_too() -> None:
         ),
         ("sqs", "ListQueues", {}, {"endpoint_url": "https://queue.amazonaws.com", "region": "us-east-1"}),
         (
+            "ec2",
+            "DescribeInstances",
+            {},
+            {"endpoint_url": "https://ec2.amazonaws.com", "region": "us-east-1"},
+        ),
+        (
+            "elbv2",
+            "DescribeLoadBalancers",
+            {},
+            {"endpoint_url": "https://elasticloadbalancing.amazonaws.com", "region": "us-east-1"},
+        ),
+        (
             "sqs",
             "ListQueues",
             {},
