@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from awscli.clidriver import create_clidriver
@@ -102,3 +106,65 @@ def test_the_command_line_reads_the_same_way(
     call = aws.read(sent[-1])
     assert (call.name, call.account) == (name, "029608264753")
     assert parameters.items() <= call.parameters.items()
+
+
+COMMANDS = [
+    (
+        "ec2 terminate-instances --instance-ids i-1 i-2",
+        "ec2:TerminateInstances",
+        {"InstanceIds": ["i-1", "i-2"]},
+    ),
+    (
+        "s3api put-object --bucket b --key k --body FILE",
+        "s3:PutObject",
+        {"Bucket": "b", "Key": "k", "Body": b"hi"},
+    ),
+    ("dynamodb list-tables --max-items 3", "dynamodb:ListTables", {}),
+]
+
+
+class _Recorder(BaseHTTPRequestHandler):
+    """Keeps each request and answers that it is bad, which no client repeats."""
+
+    protocol_version = "HTTP/1.1"
+    seen: ClassVar[list[HttpRequest]] = []
+
+    def answer(self) -> None:
+        host, port = self.server.server_address[:2]
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        headers = tuple(self.headers.items())
+        self.seen.append(HttpRequest(self.command, host, self.path, headers, body, port=port, scheme="http"))
+        self.send_response(400)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_PUT = do_POST = answer
+
+    def log_message(self, *_: Any) -> None:
+        """Not on the terminal."""
+
+
+def installed() -> list[str]:
+    """The AWS CLI of this environment (v1), and Debian's (v2) where it is installed."""
+    own = str(Path(sys.executable).with_name("aws"))
+    return [own, *(["/usr/bin/aws"] if Path("/usr/bin/aws").exists() else [])]
+
+
+@pytest.mark.parametrize("program", installed())
+def test_an_installed_command_line_reads_the_same_way(program: str, tmp_path: Path) -> None:
+    (tmp_path / "FILE").write_bytes(b"hi")
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+        **{"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-west-2"},
+        **{"AWS_CONFIG_FILE": str(tmp_path / "none"), "AWS_MAX_ATTEMPTS": "1", "AWS_PAGER": ""},
+    }
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Recorder) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        for command, name, parameters in COMMANDS:
+            words = [program, "--endpoint-url", url, *command.split()]
+            done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, timeout=60)
+            call = aws.read(_Recorder.seen.pop(), aws.Endpoints.parse([f"127.0.0.1:{server.server_port}"]))
+            assert (call.name, call.account) == (name, "029608264753"), done.stderr
+            assert parameters.items() <= call.parameters.items()
+        server.shutdown()
