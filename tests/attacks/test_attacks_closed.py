@@ -21,7 +21,6 @@ from support.gateway import COMMANDS, ROOT, Gateway, Home, make_home, running, w
 from support.upstream import Recorder, http_answer, recorder
 from support.wire import Wire, request
 
-FAULTY = ROOT / "tests" / "gateway" / "faulty_gateway.py"
 RULES = """
 [[rule]]
 id = "allow-all"
@@ -219,36 +218,6 @@ def test_without_a_ledger_calls_are_refused_and_health_says_why(
         assert "ledger" in str(health(gateway)["reason"]).lower()
         lock.close()
     assert len(far.requests) == 1
-
-
-HANGS = [
-    "callgate.identity.authenticator:Authenticator.identify",
-    "callgate.hooks.connect:establish",
-    "callgate.hooks.judge:admit",
-    "callgate.hooks.judge:at_body",
-]
-
-
-@pytest.mark.case("C01", "C02")
-@pytest.mark.parametrize("target", HANGS)
-def test_a_hung_stage_meets_its_deadline(folder: Path, far: Recorder, target: str) -> None:
-    home = make_home(folder, endpoint=far.url, rules=RULES, more='[limits]\nstage = "1s"\n')
-    environ = {"CALLGATE_TEST_FAULT": target, "CALLGATE_TEST_HANGS": "1"}
-    with running(home, form="mitmdump", script=FAULTY, environ=environ) as gateway, Wire(gateway) as wire:
-        began = time.monotonic()
-        status = wire.connect().status
-        if status == 200:
-            wire.tls()
-            wire.send(request())
-            status = wire.read().status
-        assert status == 503
-        assert time.monotonic() - began < 6
-        kinds = ("call.refused", "connection.refused")
-        ends = wait_for(
-            lambda: [each for each in gateway.entries() if each["kind"] in kinds], 10, "the entry"
-        )
-        assert [each["reason"] for each in ends] == ["gateway-timeout"]
-    assert far.accepted == 0
 
 
 @pytest.mark.case("G13")

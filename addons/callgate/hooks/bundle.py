@@ -39,6 +39,8 @@ _PORTAL = "callgate_portal"
 _LEFT = Refusal("client-gone", "The client left before its request was complete.")
 _TLS_FAILED = Refusal("tls-failed", "The TLS handshake with the client failed.", status=400)
 _UNDECIDED = Refusal("not-decided", "The gateway has not decided on this request.", status=503)
+_NO_HEAD = Refusal("gateway-error", "The gateway's request head stage failed.", status=503)
+_NO_CHOICE = Refusal("gateway-error", "The gateway's response head stage failed.", status=502)
 # Stands on every flow from its first hook on, and is never sent: the layers put one of their own in its
 # place.
 _REFUSAL = bare_answer(_UNDECIDED)
@@ -148,8 +150,15 @@ class Bundle:
 
     def at_once(self, hook: StartHook) -> bool:
         """Handle a hook in which nothing is waited for, and say so: what nobody else watches, the layers need
-        not send around. Every hook has its way below as well.
+        not send around. Every hook has its way below as well, which is taken where this one fails.
         """
+        try:
+            return self._at_once(hook)
+        except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - a layer that raises ends unrecorded
+            log.error("callgate: %s failed: %s", type(hook).__name__, type(exc).__name__)
+            return False
+
+    def _at_once(self, hook: StartHook) -> bool:
         watched = self.gateway.terms.watched
         if isinstance(hook, HttpResponseHeadersHook | HttpErrorHook) and hook.flow.id in self.exchanges:
             # The request is needed no more, and those who look at its end have their turn before this addon.
@@ -196,7 +205,10 @@ class Bundle:
             await self._answer_portal(flow)
             return
         exchange, known = self.exchanges.get(flow.id), self.connections.get(flow.client_conn.id)
-        if exchange is None or known is None or exchange.forwarded or exchange.ended:
+        if known is None or ANSWERED in flow.metadata or (exchange and exchange.forwarded):
+            return
+        if exchange is None:
+            await self._refuse(flow, self._exchange(flow.client_conn, known), _NO_HEAD)
             return
 
         async def work(limit: asyncio.Timeout) -> None:
@@ -242,6 +254,8 @@ class Bundle:
         async def work(_: asyncio.Timeout) -> None:
             if exchange.withheld:
                 raise exchange.withheld
+            if CHOSEN not in flow.metadata:
+                raise _NO_CHOICE
             await respond.prepare(self.gateway, exchange, flow)
             self._release(flow, exchange)
 
@@ -255,9 +269,14 @@ class Bundle:
         exchange = self.exchanges.get(flow.id)
         if exchange is None or not exchange.forwarded:
             return True
-        if exchange.withheld or respond.waits(exchange, flow):
+        if exchange.withheld or CHOSEN not in flow.metadata:
             return False
-        return guarded_now("response", lambda: self._release(flow, exchange)) is None
+
+        def work() -> None:
+            if not respond.waits(exchange, flow):
+                self._release(flow, exchange)
+
+        return guarded_now("response", work) is None and RELEASED in flow.metadata
 
     def _release(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         respond.at_body(self.gateway, exchange, flow)

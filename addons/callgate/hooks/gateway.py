@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable
@@ -91,11 +92,16 @@ class Gateway:
         log.
         """
         try:
-            await self.journal.append(record)
+            async with asyncio.timeout(self.terms.stage_seconds):
+                await self.journal.append(record)
         except StepTaken:
             log.error("callgate: %s of %s was recorded already", record.kind, record.subject)
         except Refusal as refusal:
             log.error("callgate: ALARM %s could not be recorded: %s", record.kind, refusal)
+        except (Exception, asyncio.CancelledError) as exc:
+            log.error("callgate: ALARM %s could not be recorded: %s", record.kind, type(exc).__name__)
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise
 
 
 def new_call_id() -> str:

@@ -37,10 +37,10 @@ async def guarded(
         log.error("callgate: %s did not end within %g s", stage, seconds)
         close(Refusal("gateway-timeout", f"The gateway's {stage} stage did not end in time.", status=503))
     except asyncio.CancelledError:
+        # A hook that ends cancelled leaves its flow hanging, so the refusal is what becomes of it.
+        if (task := asyncio.current_task()) and task.cancelling():
+            task.uncancel()
         close(Refusal("gateway-cancelled", f"The gateway's {stage} stage was cancelled.", status=503))
-        task = asyncio.current_task()
-        if task and task.cancelling():
-            raise
     except Exception as exc:  # noqa: BLE001 - this is the place that turns everything into a refusal
         close(_failed(stage, exc))
 

@@ -183,9 +183,15 @@ class Writer:
             raise Unavailable(f"the log was cut to {last[0] + 1} of {tree.size} entries")
         return tree
 
+    def _time_of_outage(self) -> float:
+        try:
+            return self._clock()
+        except Exception:  # noqa: BLE001 - it may be the clock that fails
+            return self._last_time
+
     def _refuse(self, batch: Sequence[Append], reason: str) -> list[Refusal]:
         if self.outage is None:
-            self.outage = Outage(reason, self._clock())
+            self.outage = Outage(reason, self._time_of_outage())
             # The next appends are not to wait as long for what was waited for in vain.
             self._store.be_patient(0.05)
             log.error("the ledger takes no entries, so calls are refused: %s", reason)
