@@ -383,6 +383,36 @@ def test_a_layer_mounted_from_another_repository_is_read_from_there() -> None:
         ]
 
 
+@pytest.mark.parametrize(
+    ("host", "path"),
+    [
+        ("abc123.execute-api.us-west-2.amazonaws.com", "/prod/x"),
+        ("xray.us-west-2.amazonaws.com", "/v1/traces"),
+    ],
+)
+def test_an_approval_of_a_call_in_no_model_is_one_of_its_query_and_its_body(host: str, path: str) -> None:
+    def call(query: str, body: bytes | None) -> Call:
+        return aws.read(HttpRequest("POST", host, path + query, (), body))
+
+    first = call("?a=1", b"body")
+    assert first.payload is not None
+    assert (first.payload.length, first.parameters["Query"]) == (4, b"a=1")
+    assert first.fingerprint == call("?a=1", b"body").fingerprint
+    others = [call("?a=2", b"body"), call("?a=1", b"bodies"), call("", b"body"), call("?a=1", b"")]
+    assert len({first.fingerprint, *(other.fingerprint for other in others)}) == 5
+    signed = call("?a=1&X-Amz-Date=20260101T000000Z&X-Amz-Expires=60", b"body")
+    assert signed.fingerprint == first.fingerprint
+
+
+def test_the_body_of_a_call_in_no_model_may_stream() -> None:
+    headers = (("Content-Length", "5"),)
+    push = HttpRequest("PATCH", ECR, "/v2/app/blobs/uploads/1", headers, None)
+    assert aws.head_suffices(push)
+    call = aws.read(push)
+    assert call.payload is not None
+    assert (call.payload.length, call.payload.sha256) == (5, None)
+
+
 def test_the_agent_of_ssm_names_its_operations_by_target() -> None:
     headers = (("X-Amz-Target", "EC2WindowsMessageDeliveryService.GetMessages"),)
     call = aws.read(HttpRequest("POST", "ec2messages.us-west-2.amazonaws.com", "/", headers, b"{}"))

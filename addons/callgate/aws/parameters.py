@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from botocore.model import OperationModel
 
-from callgate.aws.body import plain_body
+from callgate.aws.auth import V4_KEYS
+from callgate.aws.body import plain_body, streamed_body
 from callgate.aws.cborbody import load_cbor, read_cbor
 from callgate.aws.classify import Match
+from callgate.aws.head import Head
 from callgate.aws.headers import check_charset, media_type
 from callgate.aws.jsonbody import load_json, read_json
-from callgate.aws.models import model_of
+from callgate.aws.models import UNMODELLED, model_of
 from callgate.aws.querybody import read_pairs
 from callgate.aws.restparams import read_rest
 from callgate.aws.scalars import unknown
@@ -37,12 +40,10 @@ def read_parameters(match: Match) -> Parameters:
 
     Twins share a wire, not always a model: one may know parameters that the other does not.
     """
-    if match.head.host.site is not None:
-        return Parameters(dict(match.head.host.site.parameters(match.head.request, match.head.target)))
+    if match.protocol in UNMODELLED:
+        return _unmodelled(match.head)
     if match.given is not None:
         return Parameters(*match.given)
-    if match.protocol == "otlp":
-        return Parameters({})
     refusal: Refusal | None = None
     for candidate, (service, operation) in enumerate(match.candidates):
         model = model_of(service, operation, match.protocol)
@@ -57,6 +58,20 @@ def read_parameters(match: Match) -> Parameters:
                 break
     assert refusal is not None
     raise refusal
+
+
+def _unmodelled(head: Head) -> Parameters:
+    """A call that stands in no model. Its query and its body may hold anything: the query comes as bytes,
+    the body by reference, so that an approval of the call is one of them as well.
+    """
+    site = head.host.site
+    values: dict[str, Any] = dict(site.parameters(head.request, head.target)) if site is not None else {}
+    if query := [pair for pair in head.target.pairs if pair[0] not in V4_KEYS]:
+        values["Query"] = urlencode(query).encode()
+    if head.request.body == b"":
+        return Parameters(values)
+    body = streamed_body(head.request, head.headers)
+    return Parameters(values, Payload(body.length, body.sha256))
 
 
 def _read(match: Match, candidate: int, model: OperationModel) -> tuple[dict[str, Any], Payload | None]:
@@ -99,7 +114,9 @@ def _body(match: Match, model: OperationModel) -> bytes:
 
 
 def head_is_enough(match: Match) -> bool:
-    """Whether no parameter stands in the body: it is a streaming blob or an event stream."""
+    """Whether no parameter stands in the body: it is a streaming blob, an event stream, or in no model."""
+    if match.protocol in UNMODELLED:
+        return True
     model = model_of(*match.candidates[0])
     shape = model.input_shape if model is not None and match.routes else None
     payload = shape.serialization.get("payload") if shape is not None else None

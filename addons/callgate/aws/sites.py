@@ -47,7 +47,7 @@ class Site:
     resource: Callable[[Parts, HttpRequest, Target], str]
 
     def parameters(self, request: HttpRequest, target: Target) -> dict[str, str]:
-        """What a rule may test: method, path, query keys apart, and the parts of the host's name."""
+        """What a rule may test: method, path and the parts of the host's name."""
         return {**self.parts, "Method": request.method, "Path": "/" + "/".join(target.segments)}
 
     def needs(self, operation: str, partition: str, request: HttpRequest, target: Target) -> tuple[Need, ...]:
