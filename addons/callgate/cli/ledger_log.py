@@ -101,14 +101,14 @@ def log(
     out = console()
     with reading(config, ledger) as database, contextlib.suppress(KeyboardInterrupt):
         show = _print_json if as_json else _line_printer(out)
-        condition, values = Filter(**filters).where()
-        newest = f"SELECT * FROM calls WHERE {condition} ORDER BY seq DESC LIMIT ?"
+        chosen = Filter(**filters)
         seen = _last_entry(database)
-        found = database.execute(newest, (*values, limit)).fetchall()
+        found = database.execute(*chosen.newest(limit)).fetchall()
         for row in reversed(found):
             show(row)
         if not found and not follow and not as_json:
             out.print("No call matches.", style="dim")
+        condition, values = chosen.where()
         while follow:
             time.sleep(_POLL)
             now = _last_entry(database)

@@ -31,6 +31,20 @@ class Filter:
     since: str | None = None
     until: str | None = None
 
+    def newest(self, limit: int) -> tuple[str, list[object]]:
+        """A query for the newest `limit` calls of the view `calls`, newest first, and its parameters."""
+        condition, values = self.where()
+        # Of many that match, only the numbers are sorted.
+        view = "requests" if self.run is None else "calls"
+        # The plus sign has SQLite sort the few there are, instead of reading all from the end on.
+        order = "+seq" if self._is_rare else "seq"
+        chosen = f"SELECT seq FROM {view} WHERE {condition} ORDER BY {order} DESC LIMIT ?"
+        return f"SELECT * FROM calls WHERE seq IN ({chosen}) ORDER BY seq DESC", [*values, limit]
+
+    @property
+    def _is_rare(self) -> bool:
+        return self.verdict in ("held", "approved")
+
     def where(self) -> tuple[str, list[str]]:
         """A condition over the view `calls`, and its parameters."""
         terms: list[str] = []
@@ -42,21 +56,27 @@ class Filter:
 
         for column, text in (
             ("principalId", self.principal),
-            ("verdict", self.verdict),
             ("sessionId", self.session),
             ("runId", self.run),
-            ("operation" if self.operation and ":" in self.operation else "eventName", self.operation),
+            # The name alone is in an index; the service is looked at in the calls that have it.
+            ("eventName", self.operation.rpartition(":")[2] if self.operation else None),
+            ("operation", self.operation if self.operation and ":" in self.operation else None),
         ):
             if text is not None:
                 add(f"{column} {_like(text)} ?", text)
+        if self.verdict is not None:
+            add("verdict = ?", self.verdict)
+        if self._is_rare:
+            add("eventTime >= ''")  # Verdicts stand in the index on times.
         if self.resource is not None:
             add(f"seq IN (SELECT seq FROM touched WHERE ARN {_like(self.resource)} ?)", self.resource)
         if self.search is not None:
             add("instr(requestParameters, ?)", self.search)
-        if self.since is not None:
-            add("eventTime >= ?", self.since)
-        if self.until is not None:
-            add("eventTime < ?", self.until)
+        if self.since is not None or self.until is not None:
+            period = (self.since or "", self.until or "9999")
+            within = "FROM requests WHERE eventTime >= ? AND eventTime < ?"
+            add(f"seq BETWEEN (SELECT min(seq) {within}) AND (SELECT max(seq) {within})", *period, *period)
+            add("eventTime >= ? AND eventTime < ?", *period)
         return " AND ".join(terms) or "1", values
 
 
