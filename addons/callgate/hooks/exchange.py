@@ -72,7 +72,12 @@ class Exchange:
         """Passes a chunk of a streamed response body on (empty at its end), masked where it must be."""
         self.received += len(chunk)
         if self.masker is not None:
-            chunk = self.masker.feed(chunk) if chunk else self.masker.finish()
+            try:
+                chunk = self.masker.feed(chunk) if chunk else self.masker.finish()
+            except Refusal as refusal:
+                # The layers close both connections; how the call ended is this.
+                self.withheld = refusal
+                raise
         if len(self.head) < _KEEP:
             self.head += chunk[:_KEEP]
         self.digest.update(chunk)

@@ -106,6 +106,9 @@ async def at_error(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) ->
     """A forwarded call that broke: its connection could not be made, or either side went away in the
     middle.
     """
+    if exchange.withheld is not None:
+        await block(gateway, exchange, exchange.withheld, 502)
+        return
     server = flow.server_conn
     connected = server.timestamp_tcp_setup is not None and (not server.tls or server.tls_established)
     await _settle(gateway, exchange, executed=None if connected else False)
