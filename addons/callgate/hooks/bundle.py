@@ -422,7 +422,7 @@ class Bundle:
         flow.response = bare_answer(Refusal(refusal.code, "", status=502), exchange.call_id)
         flow.response.raw_content = b""
         flow.response.headers["Content-Length"] = "0"
-        flow.metadata[RELEASED] = True
+        flow.metadata[ANSWERED] = True
         self._annotate(flow, exchange, refusal)
         await respond.block(self.gateway, exchange, refusal, status=502)
 

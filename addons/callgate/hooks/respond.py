@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from typing import Any
 
 from mitmproxy import http
@@ -17,6 +18,8 @@ from callgate.masking import MaskedResponse, mask_head, mask_response, stream_ma
 
 # Masking more than this many bytes takes long enough to be noticed by others on the event loop.
 _OFF_LOOP = 256 * 1024
+# What two readers of a response could take for the end of a header (RFC 9112, sections 2.2 and 5.2).
+_BREAKS = re.compile(rb"[\r\n\0]")
 _THROTTLED = frozenset(
     (
         "Throttling ThrottlingException ThrottledException RequestThrottled RequestThrottledException"
@@ -33,6 +36,8 @@ def at_head(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> None:
     assert exchange.decision is not None
     if response.status_code < 200:
         raise Refusal("upgrade-refused", "The upstream switched protocols.", status=502)
+    if any(_BREAKS.search(part) for field in response.headers.fields for part in field):
+        raise Refusal("malformed-response", "A header of the response is folded or broken.", status=502)
     masks = exchange.decision.masks
     if not masks:
         response.stream = exchange.pass_back
