@@ -14,7 +14,7 @@ from ledger_samples import intent, outcome
 
 from callgate.cli import main
 from callgate.journal import Record
-from callgate.ledger import Ledger, LedgerError, read_public_keys
+from callgate.ledger import Ledger, LedgerError, read_public_keys, schema
 from callgate.ledger.archive import archive
 from callgate.ledger.backup import back_up
 from callgate.ledger.entries import timestamp
@@ -119,14 +119,14 @@ def test_archived_entries_and_the_rest_verify_alone_and_together(
     first, second = tmp_path / "first.db", tmp_path / "second.db"
     assert archive(aged, first, hours(7)).last == 9
     assert checked([first], aged) == (0, 10)
-    assert checked([aged / "ledger.db"], aged) == (10, 62)
-    assert checked([first, aged / "ledger.db"], aged) == (0, 62)
+    assert checked([aged / "ledger.db"], aged) == (10, 63)
+    assert checked([first, aged / "ledger.db"], aged) == (0, 63)
 
     with_ledger(lambda ledger: ledger.append(intent("later")))
     moved = archive(aged, second, hours(25))
     assert moved.first == 10
     assert moved.last > 38
-    assert checked([first, second, aged / "ledger.db"], aged) == (0, 63)
+    assert checked([first, second, aged / "ledger.db"], aged) == (0, 66)
     assert run("verify", aged, "--archive", first, "--archive", second).exit_code == 0
 
 
@@ -153,6 +153,17 @@ def test_the_rest_without_its_archive_does_not_hide_a_cut(aged: Path, tmp_path: 
         db.execute("DELETE FROM entries WHERE seq < 53")
         db.commit()
     assert run("verify", aged).exit_code == 1
+
+
+def test_a_beginning_that_was_taken_away_at_a_checkpoint_is_missing_unless_the_log_says_that_it_is_archived(
+    aged: Path,
+) -> None:
+    with closing(sqlite3.connect(aged / "ledger.db")) as db, schema.unguarded(db):
+        db.execute("DELETE FROM entries WHERE seq < 20")
+        db.execute("DELETE FROM checkpoints WHERE size < 20")
+        db.commit()
+    (finding,) = verify([aged / "ledger.db"], read_public_keys(aged / "keys" / "ledger.pub")).findings
+    assert (finding.kind, finding.seq) == ("missing", 0)
 
 
 def test_an_archive_is_not_made_while_a_gateway_runs_or_where_nothing_is_old(

@@ -212,8 +212,9 @@ def backup(folder: Path, config: Path, ledger: Path | None) -> None:
 def archive(file: Path, before: str, config: Path, ledger: Path | None) -> None:
     """Move the oldest entries from the log to the new FILE, up to a checkpoint.
 
-    Both parts verify, alone and together: `callgate verify --archive FILE`. What belongs to a session, hold
-    or call that goes on stays. The gateway must not be running.
+    An entry declares it, signed with the key in the state folder. Both parts verify together: `callgate
+    verify --archive FILE`. What belongs to a session, hold or call that goes on stays. The gateway must not
+    be running.
 
     \b
     callgate archive /archive/callgate-2026.db --before 2027-01-01

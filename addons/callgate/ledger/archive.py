@@ -1,16 +1,27 @@
-"""Retention: the oldest entries move to a file of their own; both parts verify, alone and together."""
+"""Retention: the oldest entries move to a file of their own, and the log says so; together they verify."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sqlite3
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from callgate.journal import Record
 from callgate.ledger import schema
+from callgate.ledger.checkpoint import Checkpoint
+from callgate.ledger.entries import Draft
 from callgate.ledger.errors import LedgerError
-from callgate.ledger.store import NAME, FolderLock, open_for_reading
+from callgate.ledger.group import Append, write_group
+from callgate.ledger.keepers import write_checkpoint_file
+from callgate.ledger.opening import CHECKPOINT, open_log
+from callgate.ledger.signer import NoteError, Signer
+from callgate.ledger.store import NAME, FolderLock, Store, Unavailable, open_for_reading
+
+_KEY = Path("keys", "ledger.key")
 
 # What is still open must stay: a hold or a session is its entries.
 _OPEN = """
@@ -28,11 +39,12 @@ class Archived:
     last: int
 
 
-def archive(state: Path, target: Path, before: str) -> Archived:
+def archive(state: Path, target: Path, before: str, *, clock: Callable[[], float] = time.time) -> Archived:
     """Move the entries before the time `before` (RFC 3339) from the log in `state` to the new file `target`.
 
-    The cut is at the newest checkpoint that covers none of later time. The gateway must not be running.
-    Raises LedgerError.
+    The cut is at the newest checkpoint that covers none of later time. A signed entry `ledger.archived`
+    declares it, without which a log that begins later is one whose beginning was taken away. The gateway
+    must not be running. Raises LedgerError.
     """
     if target.exists():
         raise LedgerError(f"{target} exists already")
@@ -43,6 +55,9 @@ def archive(state: Path, target: Path, before: str) -> Archived:
         with contextlib.closing(sqlite3.connect(state / NAME, isolation_level=None)) as database:
             first, size = _range(database, before)
             _copy(state / NAME, target, size)
+            _declare(
+                state, Record("ledger.archived", {"first": first, "size": size, "file": target.name}), clock
+            )
             # From here on both files hold the entries; only now do they leave the first.
             database.execute("PRAGMA synchronous = FULL")
             database.execute("BEGIN IMMEDIATE")
@@ -52,11 +67,30 @@ def archive(state: Path, target: Path, before: str) -> Archived:
             database.execute("COMMIT")
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             database.execute("VACUUM")
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, sqlite3.Error, NoteError, Unavailable) as error:
         raise LedgerError(f"the archive {target} cannot be made: {error}") from None
     finally:
         lock.release()
     return Archived(first, size - 1)
+
+
+def _declare(state: Path, record: Record, clock: Callable[[], float]) -> None:
+    """Append what has to be said, sign it, and keep the checkpoint beside the log as a gateway would."""
+    signer = Signer.load(state / _KEY)
+    store = Store(state / NAME)
+    try:
+        if (last := store.last_checkpoint()) is None:
+            raise LedgerError(f"the ledger in {state} has no checkpoint")
+        origin = Checkpoint.verified(last[0], signer.trusted).origin
+        opened = open_log(store, signer, origin, None)
+        appends = [Append((Draft.of(each),)) for each in (*opened.records, record)]
+        with store.transaction():
+            tree, _ = write_group(store, opened.frontier, appends, max(clock(), opened.last_time))
+            checkpoint = Checkpoint.sign(signer, origin, tree.size, tree.root())
+            store.insert_checkpoint(checkpoint, tree)
+    finally:
+        store.close()
+    write_checkpoint_file(state / CHECKPOINT, checkpoint.note)
 
 
 def _range(database: sqlite3.Connection, before: str) -> tuple[int, int]:

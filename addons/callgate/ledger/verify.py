@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from callgate.journal import Entry
 from callgate.ledger import schema
 from callgate.ledger.checkpoint import Checkpoint
 from callgate.ledger.diagnose import Finding, RawRow, explain_range, explain_row
@@ -98,6 +99,7 @@ class _Check:
         self._read_checkpoints()
         self._find_start()
         if self._walk():
+            self._judge_start()
             self._judge_checkpoints()
             self._judge_tail()
 
@@ -164,7 +166,6 @@ class _Check:
             return  # The walk finds entry 0 missing.
         self.tree, self.first, self.good = tree, first, first
         self.roots[first] = tree.root()
-        self.notes.append(f"entries 0 to {first - 1} are archived; name the archive to check them too")
 
     def _rows(self, start: int) -> Iterator[RawRow]:
         sql = "SELECT seq, entry, leaf FROM entries WHERE seq >= ? ORDER BY seq"
@@ -205,6 +206,16 @@ class _Check:
         self.good = size
         return True
 
+    def _judge_start(self) -> None:
+        if not self.first:
+            return
+        before = f"entries 0 to {self.first - 1}"
+        if any(entry.body.get("size") == self.first for entry in self._signed("ledger.archived")):
+            self.notes.append(f"{before} are archived; name the archive to check them too")
+        else:
+            text = f"{before} are missing, and no entry here says that they were archived; name the archive"
+            self.findings.append(Finding("missing", 0, text))
+
     def _judge_checkpoints(self) -> None:
         size = self.tree.size
         beyond = max(self.signed, default=0)
@@ -230,24 +241,24 @@ class _Check:
     def _gaps(self) -> list[tuple[int, Checkpoint]]:
         """Gaps that people declared: where the log went on, and the checkpoint that was given up."""
         gaps = []
-        for database in self.databases:
-            rows = database.execute(
-                "SELECT entry FROM entries WHERE kind = 'ledger.gap'"
-                " AND kind NOT IN ('call.intent', 'call.refused', 'call.outcome') ORDER BY seq"
-            )
-            for (text,) in rows.fetchall():
-                entry = parse_entry(text.decode())
-                if entry.seq >= self.good:
-                    continue
-                with contextlib.suppress(NoteError):
-                    gaps.append(
-                        (entry.body["size"], Checkpoint.verified(entry.body["checkpoint"], self.keys))
-                    )
-                reason = entry.body["reason"]
-                self.notes.append(
-                    f"entry {entry.seq} declares a gap: {entry.body['fault']} Reason given: {reason}"
-                )
+        for entry in self._signed("ledger.gap"):
+            with contextlib.suppress(NoteError):
+                gaps.append((entry.body["size"], Checkpoint.verified(entry.body["checkpoint"], self.keys)))
+            fault, reason = entry.body["fault"], entry.body["reason"]
+            self.notes.append(f"entry {entry.seq} declares a gap: {fault} Reason given: {reason}")
         return gaps
+
+    def _signed(self, kind: str) -> Iterator[Entry]:
+        """Entries of a kind (of no call) that a checkpoint covers."""
+        sql = (
+            "SELECT entry FROM entries WHERE kind = ?"
+            " AND kind NOT IN ('call.intent', 'call.refused', 'call.outcome') ORDER BY seq"
+        )
+        for database in self.databases:
+            for (text,) in database.execute(sql, (kind,)).fetchall():
+                entry = parse_entry(text.decode())
+                if entry.seq < self.good:
+                    yield entry
 
     def _judge_tail(self) -> None:
         start, size = self.good, self.tree.size
