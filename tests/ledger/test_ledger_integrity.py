@@ -140,3 +140,41 @@ def test_statistics_of_sqlite_are_no_finding(ledger: Path) -> None:
     with closing(sqlite3.connect(ledger)) as db:
         db.execute("ANALYZE")
     assert findings(ledger) == ()
+
+
+def test_an_entry_of_another_type_with_the_same_bytes_is_found(ledger: Path) -> None:
+    with editing(ledger) as db:
+        (strict,) = db.execute("SELECT sql FROM sqlite_schema WHERE name = 'entries'").fetchone()
+        others = db.execute("SELECT * FROM sqlite_schema WHERE type IN ('trigger', 'index')").fetchall()
+        db.execute("DELETE FROM sqlite_schema WHERE type IN ('trigger', 'index')")
+        db.execute(
+            "UPDATE sqlite_schema SET sql = ? WHERE name = 'entries'", (strict.removesuffix(" STRICT"),)
+        )
+    with editing(ledger) as db:
+        db.execute("UPDATE entries SET entry = CAST(entry AS BLOB) WHERE seq = 30")
+        db.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'entries'", (strict,))
+        db.executemany("INSERT INTO sqlite_schema VALUES (?, ?, ?, ?, ?)", others)
+    assert {finding.kind for finding in findings(ledger)} == {"damaged"}
+
+
+def test_a_changed_write_ahead_log_is_found(
+    ledger: Path, with_ledger: Callable[..., None], tmp_path: Path
+) -> None:
+    async def use(opened: Ledger) -> None:
+        for n in range(40):
+            await opened.append(intent(f"later{n}"))
+        for name in ("ledger.db", "ledger.db-wal"):
+            (tmp_path / name).write_bytes((ledger.parent / name).read_bytes())
+
+    with_ledger(use, checkpoint_entries=20)
+    keys = read_public_keys(ledger.parent / "keys" / "ledger.pub")
+    log = tmp_path / "ledger.db-wal"
+    assert verify([tmp_path / "ledger.db"], keys, live=True).findings == ()
+    whole = bytearray(log.read_bytes())
+    at = whole.index(b"later5")
+    whole[at : at + 6] = b"earlie"
+    log.write_bytes(whole)
+    kept = {"kept": (ledger.parent / "checkpoint").read_text()}
+    found = verify([tmp_path / "ledger.db"], keys, live=True, kept=kept).findings
+    assert found
+    assert found[0].kind in ("truncated", "damaged")

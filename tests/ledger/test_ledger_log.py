@@ -151,3 +151,26 @@ def test_a_filter_puts_no_text_into_sql() -> None:
 
 def test_a_missing_ledger_is_one_line_and_status_2(tmp_path: Path) -> None:
     assert run("log", "--ledger", tmp_path / "none.db", status=2).count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "line"),
+    [
+        (["log", "show", "9" * 30], 1, "there is no call 999"),
+        (["log", "show", "99"], 1, "there is no entry 99"),
+        (["prove", "99"], 1, "there is no entry 99"),
+        (["prove", "9" * 30], 2, "is not in the range"),
+        (["prove", "0", "--out", "/nowhere/proof"], 2, "/nowhere/proof: No such file"),
+        (["export", "--out", "/nowhere/log"], 2, "/nowhere/log: No such file"),
+        (["verify", "LEDGER", "--checkpoint", "/nowhere/kept"], 2, "/nowhere/kept: No such file"),
+        (["verify", "LEDGER", "--key", "/nowhere/key"], 2, "/nowhere/key: No such file"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_one_line_with_its_status(
+    ledger: Path, arguments: list[str], status: int, line: str
+) -> None:
+    where = [] if arguments[0] == "verify" else ["--ledger", str(ledger)]
+    given = [str(ledger) if argument == "LEDGER" else argument for argument in arguments]
+    result = CliRunner().invoke(main, [*given, *where])
+    assert (result.exit_code, line in result.output) == (status, True), result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sqlite3
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,6 +17,7 @@ from rich.text import Text
 
 from callgate.cli.common import config_option, console, fail, json_option
 from callgate.cli.ledger_common import (
+    ENTRY,
     as_moment,
     key_option,
     ledger_option,
@@ -28,7 +30,6 @@ from callgate.cli.ledger_log import log
 from callgate.ledger import LedgerError
 from callgate.ledger.archive import archive as move_to_archive
 from callgate.ledger.backup import back_up
-from callgate.ledger.keepers import read_checkpoint_file
 from callgate.ledger.opening import CHECKPOINT
 from callgate.ledger.proof import check_proof as checked_proof
 from callgate.ledger.proof import make_proof
@@ -83,14 +84,16 @@ def verify(
     trusted = public_keys(keys, folder)
     try:
         beside = [folder / CHECKPOINT] if (folder / CHECKPOINT).exists() else []
-        kept = {str(file): read_checkpoint_file(file) or "" for file in [*checkpoints, *beside]}
+        kept = {str(file): file.read_text(encoding="utf-8") for file in [*checkpoints, *beside]}
         live = is_locked(folder)
         with progress_bar("Checking entries") as progress:
             verdict = verify_log([*archives, ledger], trusted, kept=kept, live=live, progress=progress)
     except LedgerError as error:
         fail(error)
-    except (OSError, UnicodeDecodeError) as error:
-        fail(f"a checkpoint cannot be read: {error}")
+    except OSError as error:
+        fail(f"the checkpoint {error.filename}: {error.strerror}")
+    except UnicodeDecodeError:
+        fail("a checkpoint that was given is not text")
     if as_json:
         click.echo(json.dumps(asdict(verdict), indent=2))
     else:
@@ -112,7 +115,7 @@ def _print_verdict(out: Console, verdict: Verdict, ledger: Path) -> None:
 
 
 @click.command()
-@click.argument("seq", type=click.IntRange(min=0))
+@click.argument("seq", type=ENTRY)
 @config_option
 @ledger_option
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write it; else standard output.")
@@ -130,10 +133,15 @@ def prove(seq: int, config: Path, ledger: Path | None, out: Path | None) -> None
             proof = make_proof(database, seq)
     except LedgerError as error:
         fail(error, 1)
+    except sqlite3.Error as error:
+        fail(f"the ledger cannot be read: {error}")
     if out is None:
         click.echo(proof, nl=False)
     else:
-        out.write_text(proof, encoding="utf-8")
+        try:
+            out.write_text(proof, encoding="utf-8")
+        except OSError as error:
+            fail(f"{out}: {error.strerror}")
         console().print(Text.assemble(("✔ ", "bold green"), f"{out} proves entry {seq}"))
 
 

@@ -38,6 +38,10 @@ def as_moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -
         raise click.BadParameter(str(error)) from None
 
 
+LARGEST = 2**63 - 1
+ENTRY = click.IntRange(min=0, max=LARGEST)
+"""The number of an entry."""
+
 _WHEN = "2h, 7d, 2027-01-31 or 2027-01-31T12:00"
 since_option = click.option("--since", callback=as_moment, metavar="WHEN", help=f"From then on: {_WHEN}.")
 until_option = click.option("--until", callback=as_moment, metavar="WHEN", help="Before then.")

@@ -15,7 +15,14 @@ import click
 from rich.text import Text
 
 from callgate.cli.common import config_option, console, fail
-from callgate.cli.ledger_common import as_moment, ledger_option, ledger_path, progress_bar, until_option
+from callgate.cli.ledger_common import (
+    ENTRY,
+    as_moment,
+    ledger_option,
+    ledger_path,
+    progress_bar,
+    until_option,
+)
 from callgate.ledger import LedgerError
 from callgate.ledger.entries import timestamp
 from callgate.ledger.export import FORMATS, Place
@@ -42,9 +49,7 @@ from callgate.ledger.store import open_for_reading
     metavar="FILE|FOLDER|s3://BUCKET/PREFIX",
     help="Where to; standard output without it. In a folder or in S3 each batch is a gzipped file.",
 )
-@click.option(
-    "--from", "start", type=click.IntRange(min=0), default=0, help="The first entry, by its sequence number."
-)
+@click.option("--from", "start", type=ENTRY, default=0, help="The first entry, by its sequence number.")
 @click.option("--follow", is_flag=True, help="Go on as the log grows, until interrupted.")
 @click.option(
     "--place",

@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from callgate.cli.common import config_option, console, fail, json_option, load_config
-from callgate.cli.ledger_common import ledger_option, ledger_path, since_option, until_option
+from callgate.cli.ledger_common import LARGEST, ledger_option, ledger_path, since_option, until_option
 from callgate.ledger import Ledger, LedgerError, Signer
 from callgate.ledger.search import Filter
 from callgate.ledger.stats import QUESTIONS, ask
@@ -185,7 +185,7 @@ def show(where: tuple[Path, Path | None], call: str, as_json: bool) -> None:
     callgate log show 4711 --json
     """
     with reading(*where) as database:
-        if call.isdecimal():
+        if call.isdecimal() and int(call) <= LARGEST:
             entry = database.execute(
                 "SELECT subject, entry FROM entries WHERE seq = ?", (int(call),)
             ).fetchone()
