@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -250,6 +251,35 @@ BAD_HEADS = {
     "expect-other": request(more="Expect: 200-ok\r\n"),
     "leading-crlf": b"\r\n" + request(),
     "all-lf": request().replace(b"\r\n", b"\n"),
+    "te-upper": request(b"2\r\n{}\r\n0\r\n\r\n", length="Transfer-Encoding: CHUNKED"),
+    "te-underscore": request(more="Transfer_Encoding: chunked\r\n"),
+    "cl-underscore": request(more="Content_Length: 0\r\n"),
+    "absolute-plain": request(target=f"http://{HOST}/"),
+    "absolute-upper": request(target=f"HTTPS://{HOST}/"),
+    "absolute-user": request(target=f"https://{HOST}:443@{OTHER}/"),
+    "absolute-dots": request(target="https://..../"),
+    "absolute-port": request(target=f"https://{HOST}:99999/"),
+    "network-path": request(target=f"//{OTHER}/"),
+    "backslash": request(target="/\\x"),
+    "http12": request().replace(b"HTTP/1.1", b"HTTP/1.2"),
+    "http2": request().replace(b"HTTP/1.1", b"HTTP/2.0"),
+    "two-spaces": request().replace(b"POST / ", b"POST  / "),
+    "tab-in-line": request().replace(b"POST / ", b"POST\t/ "),
+    "leading-space": b" " + request(),
+    "h2c-whole": request(more="Connection: HTTP2-Settings\r\nHTTP2-Settings: AAM\r\n"),
+    "te-in-connection": request(more="Connection: close, TE\r\nTE: trailers\r\n"),
+    "two-signatures": request(more="Authorization: Basic eDp5\r\n"),
+    "forwarded-host": request(more=f"X-Forwarded-Host: {OTHER}\r\nX-Original-URL: /x\r\n"),
+    "method-override": request(more="X-HTTP-Method-Override: DELETE\r\n"),
+    "target-underscore": request(more="X_Amz_Target: DynamoDB_20120810.DeleteTable\r\n"),
+    "percent-host": request(host=HOST.replace(".", "%2e")),
+    "host-with-space": request(host=f"{HOST} {OTHER}"),
+    "host-odd-port": request(host=f"{HOST}:0443"),
+    "byte-order-mark": request(b"\xef\xbb\xbf{}"),
+    "utf-16": request("{}".encode("utf-16")),
+    "utf-7": request().replace(b"json-1.0", b"json-1.0; charset=utf-7"),
+    "two-values": request(b"{} {}"),
+    "other-credential": request(more="Proxy-Authorization: Basic am9iOmV2aWw=\r\n"),
     "hop-by-hop": request(more="Connection: close, X-Amz-Target\r\n"),
 }
 
@@ -259,6 +289,114 @@ BAD_HEADS = {
 def test_a_head_that_two_could_read_differently_is_refused(wire: Wire, eyes: Eyes, name: str) -> None:
     assert 400 <= inside(wire, BAD_HEADS[name]) < 500
     eyes.denied(wire)
+
+
+BAD_CHUNKS = {
+    "hex-prefix": b"0x2\r\n{}\r\n0\r\n\r\n",
+    "plus": b"+2\r\n{}\r\n0\r\n\r\n",
+    "minus": b"-2\r\n{}\r\n0\r\n\r\n",
+    "underscore": b"0_2\r\n{}\r\n0\r\n\r\n",
+    "bare-lf-in-extension": b"2;a=\nb\r\n{}\r\n0\r\n\r\n",
+    "longer-than-said": b"2\r\n{}X\r\n0\r\n\r\n",
+    "endless-size": b"0" * 100_000 + b"2\r\n{}\r\n0\r\n\r\n",
+    "framing-in-trailers": b"2\r\n{}\r\n0\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+}
+
+
+@pytest.mark.case("B15")
+@pytest.mark.parametrize("name", BAD_CHUNKS)
+def test_chunks_that_two_could_read_differently_go_nowhere(wire: Wire, eyes: Eyes, name: str) -> None:
+    assert inside(wire, request(BAD_CHUNKS[name], length="Transfer-Encoding: chunked")) in (0, 400)
+    eyes.denied(wire)
+
+
+@pytest.mark.case("B15", "B17")
+@pytest.mark.parametrize("body", [b"", b"2\r\n{}\r\n0\r\n\r\n"], ids=["no-body", "chunked"])
+def test_what_follows_a_body_is_a_request_of_its_own(wire: Wire, far: Recorder, body: bytes) -> None:
+    delete = request(b'{"TableName":"t"}', operation="DynamoDB_20120810.DeleteTable")
+    first = request(body, length="Transfer-Encoding: chunked" if body else None)
+    before = len(far.requests)
+    assert inside(wire, first + delete) == 200
+    assert wire.read().reason == "rule-deny"
+    assert [raw for raw in far.requests[before:] if b"DeleteTable" in raw] == []
+
+
+@pytest.mark.case("B05", "B12")
+@pytest.mark.parametrize(
+    "host",
+    [
+        "....",
+        f"{'a' * 64}.amazonaws.com",
+        f"{'a.' * 130}com",
+        "_.x.amazonaws.com",
+        f"a@{HOST}",
+        f"{HOST}/x",
+        "*.amazonaws.com",
+        "dynamodb%2eus-east-1.amazonaws.com",
+        "x%0d%0a.amazonaws.com",
+        f"{HOST}.example.com",
+        "evilamazonaws.com",
+        "amazonaws.com",
+        "0251.0376.0251.0376",
+        "[fe80::1%25eth0]",
+    ],
+)
+def test_odd_destinations_are_refused_and_recorded(wire: Wire, eyes: Eyes, host: str) -> None:
+    assert 400 <= wire.connect(f"{host}:443").status < 500
+    eyes.denied(wire)
+
+
+@pytest.mark.case("A01", "B11")
+@pytest.mark.parametrize(
+    "head",
+    [
+        "CONNECT {host}:443 HTTP/1.1\r\n{proof}\r\nContent-Length: 5\r\n\r\nhello",
+        "CONNECT {host}:443 HTTP/1.1\r\n{proof}\r\n{proof}\r\n\r\n",
+        "CONNECT {host}:443 HTTP/1.1\r\nProxy-Authorization : Basic {credential}\r\n\r\n",
+        "CONNECT {host}:443 HTTP/1.1\r\nProxy-Authorization: Basic\r\n {credential}\r\n\r\n",
+        "CONNECT {host}:443 HTTP/1.1\n{proof}\n\n",
+        "connect {host}:443 HTTP/1.1\r\n{proof}\r\n\r\n",
+        "CONNECT https://{host}:443/ HTTP/1.1\r\n{proof}\r\n\r\n",
+        "CONNECT {host}:443 HTTP/1.1\r\nAuthorization: Basic {credential}\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: {host}\r\n{proof}\r\nContent-Length: 0\r\n\r\n",
+        "POST https://{host}/ HTTP/1.1\r\nHost: {host}\r\n{proof}\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "GET /callgate/../callgate/health HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /callgate/health HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+    ],
+)
+def test_odd_ways_to_ask_the_proxy_port_make_no_tunnel(wire: Wire, eyes: Eyes, head: str) -> None:
+    credential = b64encode(f"job:{wire.gateway.home.token()}".encode()).decode()
+    proof = f"Proxy-Authorization: Basic {credential}"
+    wire.send(head.format(host=HOST, credential=credential, proof=proof).encode())
+    assert 400 <= wire.read().status < 500
+    eyes.denied(wire)
+
+
+@pytest.mark.case("B09", "B11")
+@pytest.mark.parametrize(
+    "said", [b"\x05\x01\x00", b"GET /callgate/health HTTP/1.1\r\nHost", b"CONNECT x:443"]
+)
+def test_who_does_not_finish_is_cut_and_recorded_once(wire: Wire, eyes: Eyes, said: bytes) -> None:
+    wire.send(said)
+    assert wire.read().status in (0, 408)
+    eyes.denied(wire, "handshake-timeout", "head-timeout")
+
+
+@pytest.mark.case("C08")
+def test_who_is_nobody_cannot_keep_a_connection_or_send_much(wire: Wire, eyes: Eyes, gate: Gateway) -> None:
+    head = "POST /callgate/token HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n"
+    wire.send(head.format(65_537).encode() + bytes(65_537))
+    assert wire.read().status == 413
+    eyes.denied(wire, "request-too-large")
+    with Wire(gate) as silent:
+        silent.send(head.format(10).encode())
+        assert silent.read().status == 0
+        eyes.denied(silent, "handshake-timeout")
+    with Wire(gate) as short:
+        short.send(b"GET /callgate/health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert short.read().headers["connection"] == "close"
+        assert short.ended()
 
 
 @pytest.mark.case("B21")

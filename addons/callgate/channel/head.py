@@ -29,6 +29,8 @@ _CONNECT_TARGET = re.compile(rb"%s:([0-9]{1,5})" % _AUTHORITY)
 _TARGET = re.compile(rb"(?:https?://%s)?(?:[/?].*)?" % _AUTHORITY)
 # Whoever comes next would drop the headers that Connection names, and read another request than was judged.
 _CONNECTION = frozenset((b"", b"close", b"keep-alive"))
+# What gateways behind others (CGI, WSGI) take for the header with a dash.
+_LOOKALIKE = frozenset((b"transfer_encoding", b"content_length"))
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
 
 
@@ -66,6 +68,8 @@ def judge_head(head: bytes, limits: HeadLimits = HeadLimits()) -> None:
         name = field[1].lower()
         if name in seen and name in _ONCE:
             raise Refusal("duplicate-header", f"The header {name.decode()} occurs twice.", status=400)
+        if name in _LOOKALIKE:
+            raise Refusal("ambiguous-framing", "A framing header is spelled with an underscore.", status=400)
         seen[name] = field[2]
     _judge_framing(line[1], seen)
 
@@ -93,7 +97,7 @@ def _judge_framing(method: bytes, fields: dict[bytes, bytes]) -> None:
         raise Refusal("ambiguous-framing", "Content-Length and Transfer-Encoding are both given.", status=400)
     if length is not None and not _LENGTH.fullmatch(length):
         raise Refusal("ambiguous-framing", "The Content-Length is not a plain decimal number.", status=400)
-    if coding is not None and coding.lower() != b"chunked":
+    if coding is not None and coding != b"chunked":
         raise Refusal(
             "ambiguous-framing", "The only transfer coding that is accepted is chunked.", status=400
         )

@@ -77,8 +77,7 @@ class Bundle:
 
     async def tls_failed_client(self, data: tls.TlsData) -> None:
         """What looked like TLS was none, or the client does not trust our certificate."""
-        if not self.clients.is_late(data.context.client.id):
-            await self.refused_head(RefusedHead(data.context.client, _TLS_FAILED))
+        await self.refused_head(RefusedHead(data.context.client, _TLS_FAILED))
 
     def _late(self, client: connection.Client) -> None:
         late = Refusal(
@@ -105,6 +104,9 @@ class Bundle:
     async def refused_head(self, refused: RefusedHead) -> None:
         """A raw head, or a connection, was refused by a layer."""
         client, refusal = refused.client, refused.refusal
+        if self.clients.is_late(client.id) and refusal.code != "handshake-timeout":
+            # Cut for being late, which has been said: its last head ends in the middle.
+            return
         if (known := self.connections.get(client.id)) is None:
             await self.early.note(refusal, source_ip=client.peername[0], target=None)
         elif known.kind == "tunnel" and known.exchange is not None:
@@ -193,7 +195,6 @@ class Bundle:
         flow.response = _REFUSAL
         if (known := self.connections.get(flow.client_conn.id)) is None:
             flow.metadata[_PORTAL] = True
-            self.clients.settled(flow.client_conn.id)
             return None
         exchange = self.exchanges[flow.id] = known.exchange = self._exchange(flow.client_conn, known)
         exchange.flow_id = flow.id
@@ -221,6 +222,13 @@ class Bundle:
 
     async def request_too_large(self, flow: http.HTTPFlow) -> None:
         """A body without a declared length grew over the bound."""
+        if flow.metadata.get(_PORTAL):
+            flow.metadata[ANSWERED] = True
+            flow.response = portal.refused(portal.too_large())
+            await self.early.note(
+                portal.too_large(), source_ip=flow.client_conn.peername[0], target=flow.request.path[:100]
+            )
+            return
         flow.response = bare_answer(judge.too_large(self.gateway))
         flow.metadata[ANSWERED] = True
         if exchange := self.exchanges.get(flow.id):
@@ -428,6 +436,7 @@ class Bundle:
 
     async def _answer_portal(self, flow: http.HTTPFlow) -> None:
         refusals: list[Refusal] = []
+        self.clients.settled(flow.client_conn.id)
 
         async def work(_: asyncio.Timeout) -> None:
             flow.response = await portal.answer(self.gateway, flow)
@@ -439,6 +448,9 @@ class Bundle:
             await self.early.note(
                 refusal, source_ip=flow.client_conn.peername[0], target=flow.request.path[:100]
             )
+        assert flow.response is not None
+        # Who has no tunnel keeps no connection.
+        flow.response.headers["Connection"] = "close"
         for name in ("authorization", "proxy-authorization"):
             flow.request.headers.pop(name, None)
         flow.request.data.content = None

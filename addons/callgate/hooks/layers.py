@@ -13,7 +13,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mitmproxy import connection, http
 from mitmproxy.net.http.http1 import assemble_response
@@ -33,12 +33,15 @@ CHOSEN, RELEASED = "callgate_chosen", "callgate_released"
 # A refused client that has sent nothing for so long has read its answer, or never will.
 _IDLE_SECONDS = 5.0
 _JOIN_BYTES = 16 * 1024
+# What is asked of the proxy port itself has no larger body.
+PORTAL_BODY = 64 * 1024
 # What a client may send ahead of the answer to its last request.
 _AHEAD_BYTES = 1024 * 1024
 # What no hook has looked at is not connected to: `server_connect` takes this off a connection.
 UNCHECKED = "callgate: no hook has let this connection be opened"
 _CREDENTIAL = re.compile(rb"\nproxy-authorization:", re.IGNORECASE)
 _CUT_SHORT = Refusal("malformed-head", "The connection ended within a request head.", status=400)
+_UNREADABLE = Refusal("malformed-head", "The request head cannot be read.", status=400)
 _TOO_LARGE = Refusal("token-too-large", "The token is longer than 8192 bytes.", status=407)
 log = logging.getLogger(__name__)
 
@@ -155,7 +158,12 @@ class StrictHttp1Server(Http1Server):
                 return
             # The timer that runs is the last head's: it must not end the next one.
             self.head_timer = None
-        yield from super().read_headers(event)
+        for command in super().read_headers(event):
+            if isinstance(command, commands.SendData):
+                # mitmproxy has an answer of its own to what it cannot read.
+                yield from self._refuse(_UNREADABLE)
+                return
+            yield command
 
     def _judge(self, raw: bytes) -> bool:
         """Whether the head is complete. Raises Refusal."""
@@ -169,6 +177,8 @@ class StrictHttp1Server(Http1Server):
         method, target, _ = raw.split(b" ", 2)
         if self.outer and method != b"CONNECT" and not target.startswith(b"/"):
             raise Refusal("plaintext-refused", "Requests are passed on over TLS (CONNECT) only.")
+        if not self.outer and target.startswith(b"http://"):
+            raise Refusal("destination-mismatch", "The request target is for plain HTTP.", status=400)
         if not self.outer and method == b"CONNECT":
             raise Refusal("nested-connect", "A tunnel inside a tunnel is not made.", status=400)
         return True
@@ -353,6 +363,9 @@ class Http(http_layers.HttpLayer):
         at_once: AtOnce,
     ) -> None:
         super().__init__(context, mode)
+        if mode is http_layers.HTTPMode.regular:
+            # Whoever speaks here may be nobody.
+            bounds = replace(bounds, request_body=PORTAL_BODY)
         self.bounds = bounds
         self.at_once = at_once
         self.connections[context.client] = StrictHttp1Server(

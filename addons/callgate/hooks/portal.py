@@ -14,8 +14,8 @@ from mitmproxy import http
 
 from callgate.call import Refusal
 from callgate.hooks.gateway import Gateway
+from callgate.hooks.layers import PORTAL_BODY
 
-_BODY = 64 * 1024
 OTHER_CA = "also-trusted.pem"
 
 
@@ -58,6 +58,11 @@ def refused(refusal: Refusal) -> http.Response:
     return answer
 
 
+def too_large() -> Refusal:
+    """The refusal of a body that nothing here has."""
+    return Refusal("request-too-large", f"The request body is larger than {PORTAL_BODY} bytes.", status=413)
+
+
 def _json(body: dict[str, Any], status: int = 200) -> http.Response:
     # The date lets a runner see that its clock is off.
     headers = {
@@ -70,8 +75,8 @@ def _json(body: dict[str, Any], status: int = 200) -> http.Response:
 
 def _form(flow: http.HTTPFlow) -> dict[str, str]:
     raw = flow.request.raw_content or b""
-    if len(raw) > _BODY:
-        raise Refusal("request-too-large", f"The request body is larger than {_BODY} bytes.", status=413)
+    if len(raw) > PORTAL_BODY:
+        raise too_large()
     try:
         kind = flow.request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "application/json":
