@@ -20,6 +20,7 @@ from callgate.decision import Mode
 from callgate.hooks.layers import Bounds
 from callgate.identity import Authenticator
 from callgate.journal import Journal, Record, StepTaken
+from callgate.masking import MaskWorker
 from callgate.policy import RuleSet
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class Gateway:
     endpoints: Endpoints
     mask_key: bytes = field(repr=False)
     terms: Terms
+    mask_worker: MaskWorker = field(default_factory=MaskWorker)
     closed: str | None = "starting"
     foreign: Callable[[], str | None] = lambda: None
 

@@ -16,8 +16,10 @@ from callgate.hooks.fields import as_headers, as_text
 from callgate.hooks.gateway import Gateway
 from callgate.masking import MaskedResponse, mask_head, mask_response, stream_masker
 
-# Masking more than this many bytes takes long enough to be noticed by others on the event loop.
+# Masking more than this many bytes takes long enough to be noticed by others on the event loop. Nobody knows
+# yet how many a body with a coding holds.
 _OFF_LOOP = 256 * 1024
+_OFF_LOOP_CODED = 4 * 1024
 # What two readers of a response could take for the end of a header (RFC 9112, sections 2.2 and 5.2).
 _BREAKS = re.compile(rb"[\r\n\0]")
 _THROTTLED = frozenset(
@@ -75,7 +77,11 @@ async def prepare(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> 
         throttled = response.status_code == 429 or code in _THROTTLED
         await _settle(gateway, exchange, executed=not throttled)
     if _is_much(exchange, flow):
-        masked = await asyncio.to_thread(_masked, gateway, exchange, flow)
+        assert exchange.call is not None
+        assert exchange.decision is not None
+        whole, terms = _whole(response), _terms(gateway, flow)
+        masked = await gateway.mask_worker.mask(exchange.decision.masks, exchange.call, whole, **terms)
+        exchange.digest = await asyncio.to_thread(hashlib.sha256, masked.response.body)
         _put(flow, exchange, masked)
 
 
@@ -88,11 +94,13 @@ def at_body(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> None:
     request_id = _request_id(response)
     if not response.stream:
         if exchange.decision.masks and not exchange.is_masked:
-            _put(flow, exchange, _masked(gateway, exchange, flow))
+            masks, terms = exchange.decision.masks, _terms(gateway, flow)
+            masked = mask_response(masks, exchange.call, _whole(response), **terms)
+            exchange.digest.update(masked.response.body)
+            _put(flow, exchange, masked)
         content = response.raw_content or b""
         exchange.received = exchange.received or len(content)
         exchange.head = content[:4096]
-        exchange.digest = hashlib.sha256(content)
     elif exchange.masker is not None:
         exchange.masked = exchange.masker.masked
     code = record.error_code(response.status_code, response.headers, exchange.head)
@@ -149,27 +157,18 @@ def too_large(gateway: Gateway) -> Refusal:
 def _is_much(exchange: Exchange, flow: http.HTTPFlow) -> bool:
     response = flow.response
     masks = exchange.decision.masks if exchange.decision else ()
-    return bool(masks and response and not response.stream and len(response.raw_content or b"") > _OFF_LOOP)
+    if not masks or response is None or response.stream:
+        return False
+    bound = _OFF_LOOP_CODED if "content-encoding" in response.headers else _OFF_LOOP
+    return len(response.raw_content or b"") > bound
 
 
-def _masked(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> MaskedResponse:
-    response, call, decision = flow.response, exchange.call, exchange.decision
-    assert response is not None
-    assert call is not None
-    assert decision is not None
-    whole = HttpResponse(
-        response.status_code,
-        as_text(response.headers),
-        response.raw_content or b"",
-    )
-    return mask_response(
-        decision.masks,
-        call,
-        whole,
-        method=flow.request.method,
-        key=gateway.mask_key,
-        limit=gateway.terms.mask_limit,
-    )
+def _whole(response: http.Response) -> HttpResponse:
+    return HttpResponse(response.status_code, as_text(response.headers), response.raw_content or b"")
+
+
+def _terms(gateway: Gateway, flow: http.HTTPFlow) -> dict[str, Any]:
+    return {"method": flow.request.method, "key": gateway.mask_key, "limit": gateway.terms.mask_limit}
 
 
 def _put(flow: http.HTTPFlow, exchange: Exchange, result: MaskedResponse) -> None:

@@ -90,6 +90,7 @@ class Rooms:
         await self.authenticator.close()
         await self.door.close()
         await self.webhooks.close()
+        self.gateway.mask_worker.close()
         await self.ledger.append(Record("gateway.stopped", {"reason": "stopped"}))
         await self.ledger.close()
 
