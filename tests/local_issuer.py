@@ -160,7 +160,7 @@ def local_issuer(folder: Path | None, *keys: SigningKey) -> Iterator[LocalIssuer
         thread.join()
 
 
-def _certificate(folder: Path) -> Path:
+def _certificate(folder: Path, begins: float = -3600, ends: float = 86_400) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
@@ -171,8 +171,8 @@ def _certificate(folder: Path) -> Path:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now + datetime.timedelta(seconds=begins))
+        .not_valid_after(now + datetime.timedelta(seconds=ends))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())

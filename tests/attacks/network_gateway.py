@@ -1,7 +1,7 @@
 """Stands in for addons/gateway.py where a test needs a name service.
 
 CALLGATE_TEST_NAMES maps names to lists of addresses, of which each look-up takes the next list, the last one
-again and again.
+again and again. An empty list is a name service that fails.
 """
 
 import json
@@ -23,6 +23,8 @@ def look_up(host: Any, port: Any, *args: Any, **hints: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "no such name")
     answers = NAMES[name]
     addresses = answers.pop(0) if len(answers) > 1 else answers[0]
+    if not addresses:
+        raise socket.gaierror(socket.EAI_AGAIN, "no name server answers")
     return [
         (socket.AF_INET6, socket.SOCK_STREAM, 6, "", (address, port, 0, 0))
         if ":" in address

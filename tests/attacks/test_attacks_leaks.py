@@ -128,10 +128,10 @@ def test_nobody_claims_to_be_another_inside_a_tunnel(folder: Path, far: Recorder
 
 
 @contextmanager
-def tls_upstream(folder: Path) -> Iterator[int]:
+def tls_upstream(folder: Path, **validity: float) -> Iterator[int]:
     """A server on the loopback with a certificate of its own for localhost and 127.0.0.1; its port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(_certificate(folder))
+    context.load_cert_chain(_certificate(folder, **validity))
     listener = socket.create_server(("127.0.0.1", 0))
     other = socket.create_server(("127.0.0.2", listener.getsockname()[1]))
 
@@ -163,14 +163,20 @@ def tls_upstream(folder: Path) -> Iterator[int]:
 
 @pytest.mark.case("B20")
 @pytest.mark.parametrize(
-    ("name", "trusted", "status"),
-    [("localhost", True, 200), ("localhost", False, 502), ("127.0.0.2", True, 502)],
-    ids=["control", "self-signed", "wrong-name"],
+    ("name", "trusted", "validity", "status"),
+    [
+        ("localhost", True, {}, 200),
+        ("localhost", False, {}, 502),
+        ("127.0.0.2", True, {}, 502),
+        ("localhost", True, {"begins": -7200, "ends": -3600}, 502),
+        ("localhost", True, {"begins": 3600}, 502),
+    ],
+    ids=["control", "self-signed", "wrong-name", "expired", "not-yet-valid"],
 )
 def test_the_certificate_of_the_upstream_is_verified(
-    folder: Path, tmp_path: Path, name: str, trusted: bool, status: int
+    folder: Path, tmp_path: Path, name: str, trusted: bool, validity: dict[str, float], status: int
 ) -> None:
-    with tls_upstream(tmp_path) as port:
+    with tls_upstream(tmp_path, **validity) as port:
         home = make_home(folder, endpoint=f"https://{name}:{port}", rules=RULES)
         if trusted:
             text = home.config.read_text().replace("[aws]\n", f'[aws]\nca = "{tmp_path / "ca.pem"}"\n')

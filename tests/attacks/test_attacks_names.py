@@ -109,6 +109,26 @@ def test_a_name_without_an_address_is_refused_and_the_next_call_goes_on(folder: 
             eyes.denied(wire, "name-not-resolved")
 
 
+@pytest.mark.case("B12", "C01")
+def test_a_name_service_that_failed_is_asked_again(folder: Path, far: Recorder) -> None:
+    names: dict[str, list[list[str]]] = {HOST: [[], ["127.0.0.1"], [], ["127.0.0.1"]]}
+    got = []
+    with gate(folder, names, '[aws]\nprivate_ranges = ["127.0.0.0/8"]\n') as gateway:
+        for _ in range(2):
+            with Wire(gateway) as wire:
+                assert wire.connect().status == 200
+                wire.tls()
+                for _ in range(2):
+                    wire.send(request())
+                    got.append(wire.read().status)
+                    if got[-1] == 0:
+                        break
+        ends = gateway.ended(2)
+    # Nobody listens on 443 there: that it was tried shows that the name was found.
+    assert [each["reason"] for each in ends][:2] == ["name-not-resolved", "upstream-unreachable"]
+    assert far.accepted == 0
+
+
 @pytest.mark.case("B12")
 def test_configured_ranges_open_aws_names_and_nothing_else(folder: Path) -> None:
     names = {

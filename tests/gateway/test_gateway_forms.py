@@ -113,6 +113,14 @@ def start(home: Home, form: str = "serve", **environ: str) -> subprocess.Complet
     )
 
 
+def loose_admin_key(home: Home) -> None:
+    key = home.folder / "admin.key"
+    key.write_text("a key")
+    key.chmod(0o644)
+    more = f'[admin]\nlisten = "127.0.0.1:0"\ncertificate = "{key}"\nkey = "{key}"\n'
+    home.config.write_text(home.config.read_text() + more)
+
+
 @pytest.mark.parametrize("form", ["serve", "mitmdump"])
 @pytest.mark.parametrize(
     ("harm", "says"),
@@ -123,6 +131,12 @@ def start(home: Home, form: str = "serve", **environ: str) -> subprocess.Complet
         (lambda home: home.rules('[[rule]]\nid = "a"\neffect = "allow"\nactoin = ["*:*"]\n'), "actoin"),
         (lambda home: (home.folder / "state/keys/ledger.key").chmod(0o644), "ledger.key"),
         (lambda home: (home.folder / "state/ca/mitmproxy-ca.pem").chmod(0o640), "mitmproxy-ca.pem"),
+        (lambda home: (home.folder / "state/keys/mask.key").chmod(0o604), "mask.key"),
+        (lambda home: (home.folder / "state/keys").chmod(0o770), "keys"),
+        (lambda home: (home.folder / "state").chmod(0o707), "state"),
+        (lambda home: (home.folder / "rules").chmod(0o777), "rules"),
+        (lambda home: home.config.chmod(0o666), "callgate.toml"),
+        (lambda home: loose_admin_key(home), "admin.key"),
         (lambda home: (home.folder / "state/keys/mask.key").unlink(), "mask.key"),
         (lambda home: (home.folder / "state/ledger.db").mkdir(), "ledger.db"),
         (lambda home: shutil.rmtree(home.folder / "state"), "state"),
@@ -134,6 +148,12 @@ def start(home: Home, form: str = "serve", **environ: str) -> subprocess.Complet
         "bad-rule",
         "loose-ledger-key",
         "loose-ca",
+        "loose-mask-key",
+        "open-keys",
+        "open-state",
+        "open-rules",
+        "open-configuration",
+        "loose-admin-key",
         "no-mask-key",
         "ledger-unwritable",
         "no-state",

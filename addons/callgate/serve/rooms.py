@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import stat
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,14 @@ def open_rooms(settings: Settings, show: Callable[[flow.Flow], Awaitable[None]],
     state = StateFolder(settings.state)
     if not state.path.is_dir():
         raise ConfigError(f"{state.path}: there is no such state folder; `callgate init DIR` makes one")
+    for folder in (state.path, state.ca, state.ledger_key.parent):
+        secrets.check_unwritable(folder)
+    for place in settings.rules:
+        secrets.check_unwritable(place, others=stat.S_IWOTH)
     secrets.check_private(secrets.ca_key(state.ca))
+    for private in (settings.admin.key, *_files_with_secrets(settings)):
+        if private is not None:
+            secrets.check_private(private)
     mask_key = secrets.read_mask_key(state.mask_key)
     endpoints = _parsed("aws.hosts", Endpoints.parse, settings.aws.hosts)
     upstream = _parsed("aws.endpoint", parse_upstream, settings.aws.endpoint)
@@ -216,6 +224,11 @@ def open_rooms(settings: Settings, show: Callable[[flow.Flow], Awaitable[None]],
         gateway=gateway,
     )
     return rooms
+
+
+def _files_with_secrets(settings: Settings) -> Iterator[Path | None]:
+    for webhook in settings.approvals.webhooks:
+        yield from (webhook.url_file, webhook.key_file)
 
 
 def parse_upstream(url: str | None) -> Upstream | None:

@@ -27,6 +27,18 @@ def check_private(path: Path) -> None:
         raise ConfigError(f"{path}: others may read it (mode {stat.S_IMODE(mode):04o}); chmod 600 it")
 
 
+def check_unwritable(path: Path, others: int = stat.S_IWGRP | stat.S_IWOTH) -> None:
+    """Raises ConfigError if `others` (mode bits) may write to a file or folder, and so to what the gateway
+    trusts.
+    """
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from None
+    if mode & others:
+        raise ConfigError(f"{path}: others may write to it (mode {mode:04o}); chmod go-w it")
+
+
 def write_private(path: Path, data: bytes) -> None:
     """Write a new file that only its owner can read. Raises FileExistsError if it is there already."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import signal
+import stat
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -20,7 +21,7 @@ from mitmproxy.master import Master
 from callgate.hooks import resolve
 from callgate.hooks.bundle import Bundle
 from callgate.hooks.gateway import Watch
-from callgate.serve import options
+from callgate.serve import options, secrets
 from callgate.serve.admin import AdminServer
 from callgate.serve.config import ConfigError, load_settings
 from callgate.serve.rooms import Rooms, open_rooms
@@ -150,7 +151,9 @@ def register(master: Master, config: Path | None = None, *, watched: Watch | Non
         master.options.add_option("callgate_config", str, "callgate.toml", "Callgate's configuration file.")
         master.options.process_deferred()
     try:
-        settings = load_settings(config or Path(master.options.callgate_config))
+        config = config or Path(master.options.callgate_config)
+        settings = load_settings(config)
+        secrets.check_unwritable(config, others=stat.S_IWOTH)
         if problem := options.unsafe_option(master.options, live=False):
             raise ConfigError(problem)
         rooms = open_rooms(
