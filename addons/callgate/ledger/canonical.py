@@ -10,7 +10,8 @@ import rfc8785
 
 from callgate.call import to_json
 
-_SAFE = 2**53 - 1
+SAFE = 2**53 - 1
+"""The largest integer that every JSON reader takes exactly."""
 _encode = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, allow_nan=False, sort_keys=True, separators=(",", ":")
 ).encode
@@ -55,7 +56,7 @@ def _typed(value: Any, *, exponents: bool) -> Any:
     if value is None or kind is bool:
         return value
     if kind is int:
-        return value if -_SAFE <= value <= _SAFE else {"$number": str(value)}
+        return value if -SAFE <= value <= SAFE else {"$number": str(value)}
     if kind is float:
         return _number(value, exponents=exponents)
     if isinstance(value, Mapping):
@@ -70,7 +71,7 @@ def _number(value: float, *, exponents: bool) -> Any:
     if value != value or value in (float("inf"), float("-inf")):
         return {"$number": str(value)}
     if value.is_integer():
-        if abs(value) <= _SAFE:
+        if abs(value) <= SAFE:
             return int(value)
     elif abs(value) >= 1e-4:
         return value

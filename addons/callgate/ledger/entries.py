@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 
 from callgate.journal import Entry, Record
-from callgate.ledger.canonical import canonical
+from callgate.ledger.canonical import SAFE, canonical
 from callgate.ledger.tree import leaf_hash
 
 FORMAT = 1
@@ -65,11 +65,17 @@ def parse_entry(text: str) -> Entry:
 
 
 def is_canonical(text: str) -> bool:
-    """Whether `text` is what `entry_text` writes for the entry in it."""
+    """Whether `text` is what `Draft.text` writes for the entry in it."""
     try:
-        return canonical(json.loads(text)) == text
+        return canonical(json.loads(text, parse_int=_number)) == text
     except (ValueError, RecursionError):
         return False
+
+
+def _number(text: str) -> int | float:
+    """RFC 8785 writes doubles up to 1e21 without a point; an integer from 2^53 on is never written as one."""
+    number = int(text)
+    return number if -SAFE <= number <= SAFE else float(text)
 
 
 def timestamp(time: float) -> str:
