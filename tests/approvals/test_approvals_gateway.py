@@ -117,6 +117,7 @@ def ends_of_attempts(gateway: Gateway, hold_id: str) -> list[str]:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("held_for", [0.3, 1.7], ids=["within one attempt", "over two attempts"])
+@pytest.mark.case("E02")
 def test_an_sdk_outwaits_a_hold_with_one_prompt_and_one_execution(
     gateway: Gateway, people: People, sent: Callable[[str], int], mode: str, held_for: float
 ) -> None:
@@ -178,6 +179,7 @@ def test_a_denial_reaches_the_client_with_its_reason_and_is_not_retried(
     assert sent(key) == 0
 
 
+@pytest.mark.case("C02")
 def test_past_the_deadline_the_client_is_refused(gateway: Gateway, sent: Callable[[str], int]) -> None:
     client = gateway.client("s3", retries={"mode": "standard", "total_max_attempts": 8})
     with pytest.raises(ClientError) as told:
@@ -274,6 +276,7 @@ def test_approve_against_expiry_ends_in_one_of_them(
 
 
 @pytest.mark.parametrize("how", ["fin", "reset", "half-close"])
+@pytest.mark.case("E01")
 def test_a_client_that_left_executes_nothing_when_its_hold_is_approved(
     gateway: Gateway, people: People, sent: Callable[[str], int], how: str
 ) -> None:
@@ -296,6 +299,7 @@ def test_a_client_that_left_executes_nothing_when_its_hold_is_approved(
     stream.close()
 
 
+@pytest.mark.case("E01")
 def test_a_client_that_leaves_as_it_is_approved_executes_at_most_once(
     gateway: Gateway, people: People, sent: Callable[[str], int]
 ) -> None:
@@ -433,6 +437,7 @@ def test_watch_without_a_terminal_prints_events_as_they_come(gateway: Gateway, p
         reading.join()
 
 
+@pytest.mark.case("E04")
 def test_approvals_cannot_be_reached_through_the_proxy_port(gateway: Gateway) -> None:
     connection = http.client.HTTPConnection(*gateway.address, timeout=10)
     for path in ("/v1/approvals", "/callgate/v1/approvals", "/callgate/approvals", "/openapi.json"):

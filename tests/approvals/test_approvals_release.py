@@ -147,6 +147,7 @@ def sent(upstream: Recorder, key: str) -> int:
 # Release
 
 
+@pytest.mark.case("A14")
 def test_a_token_that_ended_while_its_call_was_held_lets_nothing_pass(
     gateway: Gateway, people: People, ask: Callable[..., Any], upstream_of_module: Recorder
 ) -> None:

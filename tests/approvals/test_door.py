@@ -116,6 +116,7 @@ def test_any_other_token_does_not(keys_file: Path, change: dict[str, Any], statu
     assert refused(Door(settings(keys_file)), KEY.token(claims(**change))).status == status
 
 
+@pytest.mark.case("E04")
 def test_a_runners_token_opens_nothing(keys_file: Path) -> None:
     token = RUNNERS.token({**github_claims(), "email": "alice@acme.example"})
     assert refused(Door(settings(keys_file)), token).status == 401

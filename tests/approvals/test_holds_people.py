@@ -42,6 +42,7 @@ async def stop(world: World, *tasks: asyncio.Task[Any]) -> None:
         (Person("unix:kim", frozenset({"*"}), "unix:kim", frozenset({"kim"})), "kim", "own-request"),
     ],
 )
+@pytest.mark.case("E04")
 def test_who_may_not_approve_is_told_so_and_nothing_changes(person: Person, actor: str, code: str) -> None:
     async def main() -> None:
         world = World()
@@ -56,6 +57,7 @@ def test_who_may_not_approve_is_told_so_and_nothing_changes(person: Person, acto
     run(main())
 
 
+@pytest.mark.case("E03")
 def test_an_approval_of_one_persons_run_is_no_approval_of_anothers() -> None:
     """Else Alice approves Bob's run, lets it lapse, and runs the same job herself."""
 
@@ -144,6 +146,7 @@ def test_stronger_terms_are_another_question() -> None:
     [{"key": "other"}, {"actor": "frank"}, {"terms": (SECURITY,)}],
     ids=lambda change: next(iter(change)),
 )
+@pytest.mark.case("E03")
 def test_an_approval_does_not_fit_another_call(change: dict[str, Any]) -> None:
     async def main() -> None:
         world = World(attempt="1s")

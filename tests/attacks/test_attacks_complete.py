@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,31 +12,21 @@ TESTS = Path(__file__).parents[1]
 CASES = (TESTS / "data" / "security_cases.txt").read_text().split()
 MARKED = {
     case
-    for file in Path(__file__).parent.glob("test_*.py")
+    for file in TESTS.rglob("test_*.py")
     for marker in re.findall(r"mark\.case\(([^)]*)\)", file.read_text())
     for case in re.findall(r'"([A-G]\d\d)"', marker)
 }
-_LISTED = tomllib.loads((Path(__file__).parent / "elsewhere.toml").read_text())
-ELSEWHERE, LATER = _LISTED["cases"], _LISTED["later"]
+# Cases that attack what is not built yet.
+LATER = {"D22": "The gateway does not sign for AWS; it passes on what the client has signed."}
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_case_has_a_test(case: str) -> None:
-    assert case in MARKED or case in ELSEWHERE or case in LATER
-
-
-@pytest.mark.parametrize("case", ELSEWHERE)
-def test_the_tests_that_stand_elsewhere_are_there(case: str) -> None:
-    assert case in CASES
-    for line in ELSEWHERE[case]:
-        file, _, names = line.partition(": ")
-        text = (TESTS / file).read_text()
-        for name in names.split(", "):
-            assert f"def test_{name}(" in text, f"{file}: {name}"
+    assert (case in MARKED) != (case in LATER)
 
 
 def test_no_case_is_made_up() -> None:
-    assert set(CASES) >= MARKED | set(LATER)
+    assert MARKED | set(LATER) == set(CASES)
 
 
 def test_every_reason_code_is_documented() -> None:

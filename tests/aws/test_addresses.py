@@ -70,6 +70,7 @@ def read(
         ),
     ],
 )
+@pytest.mark.case("D11")
 def test_an_object_is_the_same_by_every_address(parameters: dict[str, Any], client: dict[str, Any]) -> None:
     call, _ = read("s3", "GetObject", parameters, **client)
     assert call.name == "s3:GetObject"
@@ -92,6 +93,7 @@ def test_an_object_is_the_same_by_every_address(parameters: dict[str, Any], clie
         ("point-123456789012.s3-accesspoint.us-west-2.amazonaws.com", POINT["Bucket"]),
     ],
 )
+@pytest.mark.case("D11")
 def test_the_bucket_is_told_from_the_host(host: str, bucket: str) -> None:
     request = HttpRequest("GET", host, "/k", (), b"")
     call = aws.read(request)
@@ -270,6 +272,7 @@ def test_a_stand_in_is_read_as_the_service_it_stands_for(
         ("local.test", "https://evillocal.test", "unknown-host"),
     ],
 )
+@pytest.mark.case("D19")
 def test_a_request_elsewhere_is_refused(stand_in: str, url: str, code: str) -> None:
     with pytest.raises(Refusal) as refused:
         read("iam", "ListUsers", {}, stand_in=stand_in, endpoint_url=url)
@@ -432,6 +435,7 @@ def test_telemetry_exports_are_told_by_their_path(host: str, path: str, name: st
     assert aws.read(HttpRequest("POST", host, path, headers, b"\x0a\x00")).name == name
 
 
+@pytest.mark.case("D09")
 def test_signature_4a_names_its_regions() -> None:
     scope = f"Credential={KEY_ID}/20260101/s3/aws4_request, SignedHeaders=host, Signature=aa"
     headers = (("Authorization", f"AWS4-ECDSA-P256-SHA256 {scope}"), ("X-Amz-Region-Set", "*"))
@@ -445,6 +449,7 @@ def test_signature_4a_names_its_regions() -> None:
         aws.read(elsewhere)
 
 
+@pytest.mark.case("D09")
 def test_presigned_requests_are_read_like_others() -> None:
     client = Builder("s3", made=session()).client
     for version in ("s3v4", "s3"):

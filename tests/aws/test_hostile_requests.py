@@ -522,6 +522,7 @@ CASES: list[tuple[str, str, HttpRequest]] = [
 
 
 @pytest.mark.parametrize(("code", "request_"), [pytest.param(code, r, id=name) for name, code, r in CASES])
+@pytest.mark.case("D01", "D02", "D04", "D08", "D09")
 def test_it_is_refused_with_its_code(code: str, request_: HttpRequest) -> None:
     with pytest.raises(Refusal) as refused:
         aws.read(request_)
@@ -555,6 +556,7 @@ def test_its_honest_neighbour_is_read(name: str, request_: HttpRequest) -> None:
     assert aws.read(request_).name == name
 
 
+@pytest.mark.case("D20")
 def test_an_upload_in_chunks_is_hashed_as_what_it_decodes_to() -> None:
     call = aws.read(put())
     assert dict(put().headers)["Content-Encoding"] == "aws-chunked"

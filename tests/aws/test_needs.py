@@ -44,6 +44,7 @@ CASES = list(table())
 
 
 @pytest.mark.parametrize(("name", "parameters", "expected"), CASES, ids=[case[0] for case in CASES])
+@pytest.mark.case("D14", "D15")
 def test_an_operation_needs(name: str, parameters: dict[str, Any], expected: list[str]) -> None:
     assert [written(need) for need in needs(name, parameters)] == expected
 

@@ -60,6 +60,7 @@ DOUBTFUL = [
 
 
 @pytest.mark.parametrize("text", PLAIN)
+@pytest.mark.case("D15")
 def test_a_plain_statement_tells_verb_table_and_index(text: str) -> None:
     assert read(text) == PLAIN[text]
 

@@ -155,6 +155,7 @@ def test_every_operation_of_much_used_services_is_read_as_it_was_meant(service: 
 
 @pytest.mark.full
 @pytest.mark.timeout(1200)
+@pytest.mark.case("D07")
 def test_every_operation_of_every_service_in_every_protocol_is_read_as_it_was_meant() -> None:
     made = session()
     found = [r for service in made.get_available_services() for r in readings(made, service, 1)]

@@ -185,16 +185,16 @@ def judge(faults: Faults, far: Recorder, target: str, kind: str, *, sent: int) -
         assert len(wait_for(lambda: ends(faults, wire), 10, "the entry of the failure")) == 1
 
 
-@pytest.mark.case("C01", "C02")
 @pytest.mark.parametrize(("target", "kind"), cases(BEFORE))
+@pytest.mark.case("C01", "C02")
 def test_a_failure_before_the_gate_is_open_sends_nothing(
     faults: Faults, far: Recorder, target: str, kind: str
 ) -> None:
     judge(faults, far, target, kind, sent=0)
 
 
-@pytest.mark.case("C01", "C02")
 @pytest.mark.parametrize(("target", "kind"), cases(AFTER))
+@pytest.mark.case("C01", "C02")
 def test_a_failure_on_the_way_back_lets_nothing_through(
     faults: Faults, far: Recorder, target: str, kind: str
 ) -> None:

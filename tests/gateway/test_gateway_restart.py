@@ -24,6 +24,7 @@ hold = { by = ["oncall"], within = "5m" }
 """
 
 
+@pytest.mark.case("E06")
 def test_a_call_that_was_held_when_the_gateway_was_killed_gets_its_terminal_entry(
     folder: Path, upstream: Recorder
 ) -> None:

@@ -78,6 +78,7 @@ def last(gateway: Gateway, name: str) -> dict:
     return wait_for(found, 10, f"the end of {name}")
 
 
+@pytest.mark.case("A19")
 def test_a_call_is_attributed_to_the_token_and_not_to_the_key(gateway: Gateway) -> None:
     gateway.client("s3").create_bucket(Bucket="attributed")
     call = last(gateway, "CreateBucket")
@@ -92,6 +93,7 @@ def test_a_call_is_attributed_to_the_token_and_not_to_the_key(gateway: Gateway) 
     assert {"action": "s3:CreateBucket", "ARN": "arn:aws:s3:::attributed"} in call["resources"]
 
 
+@pytest.mark.case("D20")
 def test_a_plain_put_object_goes_through_with_its_trailing_checksum(gateway: Gateway) -> None:
     s3 = gateway.client("s3")
     s3.create_bucket(Bucket="plain")
@@ -100,6 +102,7 @@ def test_a_plain_put_object_goes_through_with_its_trailing_checksum(gateway: Gat
     assert last(gateway, "PutObject")["bytesSent"] >= 6000
 
 
+@pytest.mark.case("D20")
 def test_a_multipart_upload_arrives_whole(gateway: Gateway, tmp_path: Path) -> None:
     s3 = gateway.client("s3")
     s3.create_bucket(Bucket="multipart")
@@ -132,6 +135,7 @@ def test_an_sqs_long_poll_waits_and_returns(gateway: Gateway) -> None:
     assert sqs.receive_message(QueueUrl=url, WaitTimeSeconds=2)["Messages"][0]["Body"] == "hi"
 
 
+@pytest.mark.case("D20")
 def test_a_gzipped_put_metric_data_goes_through(gateway: Gateway) -> None:
     data = [{"MetricName": f"m{number}", "Value": float(number)} for number in range(500)]
     gateway.client("cloudwatch").put_metric_data(Namespace="Test", MetricData=data)

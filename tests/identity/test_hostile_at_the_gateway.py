@@ -48,6 +48,7 @@ def test_an_honest_token_opens_a_tunnel(gateway: Gateway, upstream: Recorder) ->
 
 
 @pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.case("A02")
 def test_a_hostile_token_gets_407_and_reaches_nobody(name: str, gateway: Gateway, upstream: Recorder) -> None:
     token = HOSTILE[name]
     token = token() if callable(token) else token
@@ -75,6 +76,7 @@ def test_a_hostile_token_gets_407_and_reaches_nobody(name: str, gateway: Gateway
         ["Proxy-Authorization: Bearer cgs_" + "A" * 43],
     ],
 )
+@pytest.mark.case("A01")
 def test_a_malformed_or_missing_credential_reaches_nobody(
     headers: list[str], gateway: Gateway, upstream: Recorder
 ) -> None:

@@ -245,6 +245,7 @@ def refusal_of(token: str, *issuers: dict[str, Any]) -> Refusal | None:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.case("A03", "A04", "A05", "A06", "A09", "A10", "A11")
 def test_a_hostile_token_cannot_be_verified(name: str, keys_file: Path) -> None:
     token = HOSTILE[name]
     token = token() if callable(token) else token
@@ -271,6 +272,7 @@ def test_its_honest_neighbours_are_accepted(token: str, keys_file: Path) -> None
     assert refusal_of(token, issuer(keys_file)) is None
 
 
+@pytest.mark.case("A08")
 def test_a_token_of_one_trusted_issuer_signed_with_the_key_of_another_is_refused(
     keys_file: Path, tmp_path: Path
 ) -> None:
@@ -327,6 +329,7 @@ def basic(text: str | bytes) -> str:
         ([basic("user:" + "x" * 5_000_000)], "token-too-large"),
     ],
 )
+@pytest.mark.case("A16")
 def test_a_malformed_proxy_authorization_holds_no_credential(values: list[str], code: str) -> None:
     with pytest.raises(Refusal) as refused:
         credential_from(values)

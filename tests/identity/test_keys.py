@@ -97,6 +97,7 @@ def test_keys_come_from_a_jwks_url_with_a_bearer_token_where_the_cluster_wants_o
     assert seen == ["Bearer cluster-token"]
 
 
+@pytest.mark.case("A07")
 def test_a_thousand_unknown_kids_cost_one_fetch_a_cooldown(
     issuer: LocalIssuer, settings: dict[str, Any], clock: Clock
 ) -> None:
@@ -166,6 +167,7 @@ def _endless(handler: BaseHTTPRequestHandler) -> None:
     ],
     ids=["500", "404", "204", "302", "100 MB", "no keys", "html", "empty", "long head", "no http", "closed"],
 )
+@pytest.mark.case("A21")
 def test_an_answer_that_is_no_key_set_leaves_the_issuer_unavailable(
     answer: Any, issuer: LocalIssuer, settings: dict[str, Any], clock: Clock
 ) -> None:
@@ -206,6 +208,7 @@ def test_a_discovery_document_must_be_the_issuers_own_and_lead_to_https(
     assert "/jwks" not in issuer.hits
 
 
+@pytest.mark.case("A21")
 def test_keys_stay_good_while_the_issuer_is_down_until_their_age_is_reached(
     issuer: LocalIssuer, settings: dict[str, Any], clock: Clock
 ) -> None:
@@ -275,6 +278,7 @@ def test_an_issuer_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatc
             asyncio.run(fetch(url))
 
 
+@pytest.mark.case("A21")
 def test_keys_are_never_fetched_through_a_proxy(
     issuer: LocalIssuer, settings: dict[str, Any], clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -254,6 +254,7 @@ def identify(settings: dict[str, Any], key: SigningKey, claims: dict[str, Any]) 
         ({"repo_property_tier": "gold"}, "github:acme/infra:environment:production"),
     ],
 )
+@pytest.mark.case("A12")
 def test_every_form_of_githubs_subject_gives_the_same_principal(
     claims: dict[str, Any], principal: str, github_settings: dict[str, Any], signing_key: SigningKey
 ) -> None:
@@ -299,6 +300,7 @@ def test_githubs_claims_must_agree_and_be_what_they_should(
     assert refused.value.status == 407
 
 
+@pytest.mark.case("A12")
 def test_pull_request_target_is_for_those_who_allow_it(
     github_settings: dict[str, Any], signing_key: SigningKey
 ) -> None:
@@ -330,6 +332,7 @@ def test_an_environment_cannot_pass_for_another_part_of_the_principal(
         ({"enterprise": ["acme"]}, False),
     ],
 )
+@pytest.mark.case("A12")
 def test_required_values_are_whole_and_exact(
     require: dict[str, Any], accepted: bool, github_settings: dict[str, Any], signing_key: SigningKey
 ) -> None:

@@ -243,6 +243,7 @@ def test_sqlite_itself_refuses_to_change_the_log(
         db.execute(statement)
 
 
+@pytest.mark.case("G04")
 def test_an_older_copy_of_the_database_is_refused_until_the_gap_is_declared(
     with_ledger: Callable[..., None], opened: Callable[..., Ledger], state: Path
 ) -> None:

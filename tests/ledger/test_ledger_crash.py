@@ -61,6 +61,7 @@ def killed_after(delay: float, opened: Callable[..., Ledger], run: int) -> list[
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.case("G07")
 def test_killed_at_200_random_moments_nothing_that_went_out_is_missing_and_every_intent_ends_once(
     state: Path, opened: Callable[..., Ledger]
 ) -> None:
@@ -100,6 +101,7 @@ asyncio.run(main())
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.case("G08")
 def test_an_append_returns_only_after_the_write_ahead_log_is_synced(state: Path, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     subprocess.run(

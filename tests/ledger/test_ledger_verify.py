@@ -123,6 +123,7 @@ def test_an_untouched_ledger_is_what_was_signed(ledger: Path) -> None:
         ("DROP INDEX calls_time;", "altered schema", None),
     ],
 )
+@pytest.mark.case("G01")
 def test_tampering_is_found_with_its_kind_and_entry(
     ledger: Path, script: str, kind: str, seq: int | None
 ) -> None:
@@ -151,6 +152,7 @@ def test_entries_added_at_the_end_are_an_unsigned_tail(ledger: Path) -> None:
     assert check(ledger, live=True).findings == ()
 
 
+@pytest.mark.case("G03")
 def test_everything_recomputed_with_another_key_is_found(ledger: Path, tmp_path: Path) -> None:
     tamper(ledger, EDIT)
     rehash(ledger)
@@ -165,6 +167,7 @@ def test_everything_recomputed_with_another_key_is_found(ledger: Path, tmp_path:
     assert found(ledger) == ("edited", 60)
 
 
+@pytest.mark.case("G02")
 def test_a_cut_that_takes_the_checkpoints_along_is_found_by_one_kept_elsewhere(ledger: Path) -> None:
     kept = {"elsewhere": (ledger.parent / "checkpoint").read_text()}
     tamper(ledger, "DELETE FROM entries WHERE seq >= 48; DELETE FROM checkpoints WHERE size > 48;")

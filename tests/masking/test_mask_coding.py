@@ -21,17 +21,20 @@ BOMB = bytes(50_000_000)
 
 
 @pytest.mark.parametrize("name", CODED)
+@pytest.mark.case("F01")
 def test_a_whole_stream_is_read(name: str) -> None:
     assert decode(CODED[name], [name.upper()], len(TEXT)) == TEXT
 
 
 @pytest.mark.parametrize("name", ["gzip", "zstd"])
+@pytest.mark.case("F01")
 def test_every_member_is_read(name: str) -> None:
     assert decode(CODED[name] * 2, [name], 10_000) == TEXT * 2
 
 
 @pytest.mark.parametrize("name", CODED)
 @pytest.mark.parametrize("cut", [1, 3, 10])
+@pytest.mark.case("F01")
 def test_a_cut_stream_is_refused(name: str, cut: int) -> None:
     with pytest.raises(Refusal) as refused:
         decode(CODED[name][:-cut], [name], 10_000)
@@ -80,6 +83,7 @@ def test_a_bomb_is_refused(name: str, bomb: bytes) -> None:
         ["utf-16"],
     ],
 )
+@pytest.mark.case("F01")
 def test_any_other_coding_is_refused(encodings: list[str]) -> None:
     with pytest.raises(Refusal) as refused:
         decode(CODED["gzip"], encodings, 10_000)

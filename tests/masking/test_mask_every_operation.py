@@ -53,6 +53,7 @@ SOME += ["ssm", "cognito-idp", "rds", "lambda", "dynamodb", "lexv2-models", "chi
 
 
 @pytest.mark.parametrize("service", SOME)
+@pytest.mark.case("F03")
 def test_sensitive_members_are_masked_and_all_others_equal(service: str) -> None:
     check(service)
 

@@ -150,6 +150,7 @@ STREAM = (
 
 
 @pytest.mark.parametrize("size", [1, 7, 100_000])
+@pytest.mark.case("F02")
 def test_event_streams_are_masked_message_by_message(size: int) -> None:
     masker = stream_masker(DELTAS, CONVERSE, 200, STREAM_HEAD, key=KEY)
     assert masker is not None
@@ -181,6 +182,7 @@ def test_damaged_event_streams_are_refused_and_leak_nothing() -> None:
 
 
 @pytest.mark.parametrize("kind", ["text/event-stream", "text/event-stream; charset=utf-8"])
+@pytest.mark.case("F02")
 def test_streams_of_another_kind_are_refused_at_their_head(kind: str) -> None:
     with pytest.raises(Refusal, match="mask-stream"):
         stream_masker(DELTAS, make_call("kms", "Decrypt"), 200, (("Content-Type", kind),), key=KEY)

@@ -84,11 +84,13 @@ def test_a_body_in_another_charset_is_refused() -> None:
 @pytest.mark.parametrize(
     "key", [r"Secret\u0053tring", "secretstring", "SECRETSTRING", "Secret\u017ftring", r"\u0053ecretString"]
 )
+@pytest.mark.case("F05")
 def test_other_spellings_of_a_name_are_masked(key: str) -> None:
     body = BODY.replace("SecretString", key)
     assert b"canary" not in mask(SECRET, answer(body), "$.SecretString").response.body
 
 
+@pytest.mark.case("F05")
 def test_a_name_that_comes_twice_is_masked_twice() -> None:
     body = '{"SecretString":"canary1","SecretString":"canary2","SecretString":{"a":"canary3"}}'
     assert b"canary" not in mask(SECRET, answer(body), "$.SecretString").response.body
@@ -236,6 +238,7 @@ def test_sensitive_members_are_masked_without_being_named() -> None:
     assert masked.response.body == BODY.replace("canary", "***").encode()
 
 
+@pytest.mark.case("F05")
 def test_json_inside_a_string_is_masked_there_only() -> None:
     inner = json.dumps({"user": "bob", "password": 'ca"nary', "n": 1.0})
     body = json.dumps({"SecretString": inner, "Name": "n"})

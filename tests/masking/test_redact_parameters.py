@@ -122,6 +122,7 @@ SECRETS: list[tuple[str, str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("service", "operation", "parameters"), SECRETS)
+@pytest.mark.case("F10")
 def test_no_canary_is_kept(service: str, operation: str, parameters: dict[str, Any]) -> None:
     call = make_call(service, operation, "json", **parameters)
     text = rfc8785.dumps(redact_parameters(call, key=KEY)).decode()
