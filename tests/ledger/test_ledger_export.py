@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -234,3 +235,72 @@ def test_a_document_that_has_an_end_is_not_followed_into_one_file(ledger: Path) 
         main, ["export", "--ledger", str(ledger), "--format", "cloudtrail", "--follow"]
     )
     assert (result.exit_code, "folder or to S3" in result.output) == (2, True)
+
+
+@pytest.fixture
+def every_ending(with_ledger: Callable[..., None], state: Path) -> Path:
+    """A call for each way to end, AWS's or not, with and without what a call may lack."""
+    bare = {"host": "example.org", "userAgent": "x" * 1024}
+    tunnel = {
+        "eventSource": "tunnel.amazonaws.com",
+        "eventName": "Connect",
+        "service": "tunnel",
+        "resources": [{"action": "tunnel:Connect", "ARN": "pypi.org:443"}],
+    }
+    page = {
+        "eventSource": "http",
+        "eventName": "GET",
+        "service": "http",
+        "protocol": "http",
+        "resources": [{"action": "http:GET", "ARN": "https://example.org/?q=1"}],
+        "requestParameters": {"q": ["1", None, 2**60, {"deep": [1.5]}]},
+    }
+    ends: list[dict[str, Any]] = [
+        {"result": "completed", "statusCode": 200},
+        {"result": "completed", "statusCode": 503, "errorCode": "SlowDown", "errorMessage": "Slow down."},
+        {"result": "failed", "reason": "upstream-unreachable", "statusCode": None},
+        {"result": "abandoned", "reason": "client-gone"},
+        {"result": "blocked", "reason": "mask-too-large", "message": "Too large.", "statusCode": 502},
+        {"result": "unknown", "reason": "gateway-stopped"},
+    ]
+
+    async def use(ledger: Ledger) -> None:
+        for number, end in enumerate(ends):
+            for kind, body in (("aws", intent("c").body), ("tunnel", tunnel), ("http", page), ("bare", bare)):
+                call_id = f"{kind}-{number}"
+                asked = Record("call.intent", {**body, **({} if kind == "bare" else bare)}, call_id, "intent")
+                ended = {key: value for key, value in end.items() if value is not None}
+                await ledger.append(asked, Record("call.outcome", ended, call_id, "end"))
+        for kind, body in (("aws", intent("c").body), ("tunnel", tunnel), ("bare", {})):
+            refused = {"result": "refused", "reason": "rule-deny", "message": "No.", "statusCode": 403}
+            await ledger.append(Record("call.refused", {**body, **refused}, f"refused-{kind}", "end"))
+        await ledger.append(Record("connection.refused", {"reason": "no-credential", "count": 1}))
+
+    with_ledger(use)
+    return state / "ledger.db"
+
+
+def test_every_way_to_end_is_a_valid_ocsf_event(every_ending: Path) -> None:
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    found = events(every_ending, "ocsf")
+    assert len(found) == 28
+    for event in found:
+        assert list(validator.iter_errors(event)) == [], event["metadata"]["uid"]
+
+
+def test_every_way_to_end_has_what_cloudtrails_records_always_have(every_ending: Path) -> None:
+    """https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html"""
+    records = json.loads(run(every_ending, "--format", "cloudtrail").output)["Records"]
+    assert len(records) == len({record["eventID"] for record in records}) == 28
+    for record in records:
+        assert re.fullmatch(r"1\.\d+", record["eventVersion"])
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", record["eventTime"])
+        assert isinstance(record["userIdentity"]["type"], str)
+        for name in ("eventSource", "eventName", "awsRegion", "sourceIPAddress", "eventType"):
+            assert isinstance(record[name], str), name
+        for name in ("requestParameters", "responseElements"):
+            assert record[name] is None or isinstance(record[name], dict), name
+        result = record["additionalEventData"]["callgate"].get("result", "refused")
+        assert ("errorCode" in record) == (
+            result != "completed" or record["additionalEventData"]["callgate"]["statusCode"] == 503
+        )

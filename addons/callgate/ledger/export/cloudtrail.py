@@ -17,7 +17,9 @@ def cloudtrail(call: Ended) -> dict[str, Any]:
     account = identity.get("accountId")
     name = asked.get("eventName") or "CONNECT"
     error = "AccessDenied" if call.refused else outcome.get("errorCode")
-    message = outcome.get("message") if call.refused else outcome.get("errorMessage")
+    if not error and outcome.get("result") != "completed":
+        error = outcome.get("reason")
+    message = outcome.get("message") or outcome.get("errorMessage")
     return {
         "eventVersion": "1.11",
         "userIdentity": {
@@ -32,7 +34,7 @@ def cloudtrail(call: Ended) -> dict[str, Any]:
         "eventSource": asked.get("eventSource") or "callgate",
         "eventName": name,
         "awsRegion": asked.get("awsRegion") or "aws-global",
-        "sourceIPAddress": asked.get("sourceIPAddress"),
+        "sourceIPAddress": asked.get("sourceIPAddress") or "unknown",
         "userAgent": asked.get("userAgent"),
         **({"errorCode": error, "errorMessage": message} if error else {}),
         "requestParameters": asked.get("requestParameters"),
