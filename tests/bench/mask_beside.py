@@ -22,7 +22,7 @@ from support.gateway import Gateway, make_home, running  # noqa: E402
 from support.upstream import http_answer, recorder  # noqa: E402
 
 SECONDS = 4.0
-ROUNDS = 5
+ROUNDS = 4
 CONNECTIONS = 4
 RULES = """
 [[rule]]

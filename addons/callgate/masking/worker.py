@@ -25,7 +25,7 @@ from callgate.masking.respond import MaskedResponse, mask_response
 # Without the current folder in the path (-P), and with nothing of what it does shown (an exception's text
 # could quote a secret).
 COMMAND: Final = (sys.executable, "-P", "-c", "from callgate.masking.worker import main; main()")
-NICE: Final = 5
+NICE: Final = 10
 """Others go first."""
 _sizes = struct.Struct(">II")
 
