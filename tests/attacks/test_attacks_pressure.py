@@ -13,7 +13,7 @@ import pytest
 import urllib3
 from botocore.exceptions import ClientError
 
-from support.gateway import Gateway, make_home, running
+from support.gateway import Gateway, make_home, running, wait_for
 from support.upstream import EMPTY, Recorder, recorder
 from support.wire import CREDENTIAL, Wire, request
 
@@ -92,10 +92,12 @@ class Slow:
                 stream, _ = self.listener.accept()
             except OSError:
                 return
+            answered = False
             with stream:
                 while data := stream.recv(MB):
                     self.read += len(data)
-                    if self.read > self.wanted:
+                    if not answered and self.read > self.wanted:
+                        answered = True
                         stream.sendall(EMPTY)
 
 
@@ -177,6 +179,27 @@ def test_a_download_waits_on_its_own_side_for_a_slow_client(folder: Path) -> Non
 @pytest.mark.full
 def test_a_gigabyte_waits_on_its_own_side_for_a_slow_client(folder: Path) -> None:
     download_slowly(folder, 1024 * MB)
+
+
+def test_an_answer_that_comes_before_the_upload_has_ended_is_passed_back_and_recorded_once(
+    folder: Path,
+) -> None:
+    size = 8 * MB
+    with (
+        slow(0, accepts=True) as far,  # answers as soon as a head is there, and reads on
+        running(make_home(folder, endpoint=f"http://127.0.0.1:{far.port}", rules=RULES)) as gateway,
+        Wire(gateway) as wire,
+    ):
+        far.go.set()
+        assert wire.connect(f"{BUCKET}:443").status == 200
+        wire.tls(BUCKET)
+        wire.send(put(size))
+        assert wire.read().status == 200
+        wire.send(bytes(size))
+        wait_for(lambda: far.read > size)
+        ends = gateway.ended()
+    assert [(each["result"], each["statusCode"]) for each in ends] == [("completed", 200)]
+    assert len(gateway.ended()) == 1
 
 
 @pytest.fixture(scope="module")

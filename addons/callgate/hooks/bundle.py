@@ -29,7 +29,7 @@ from callgate.hooks.clients import Clients
 from callgate.hooks.exchange import Connection, Exchange
 from callgate.hooks.gateway import Gateway, new_call_id
 from callgate.hooks.guard import bare_answer, guarded, guarded_now
-from callgate.hooks.layers import ANSWERED, CHOSEN, RELEASED, UNCHECKED, RefusedHead
+from callgate.hooks.layers import ANSWERED, CHOSEN, OPENED, RELEASED, UNCHECKED, RefusedHead
 from callgate.hooks.next_layer import choose_layer, refuse_layer
 from callgate.hooks.pressure import Reading
 from callgate.hooks.refusals import EarlyRefusals
@@ -206,7 +206,7 @@ class Bundle:
             await self._answer_portal(flow)
             return
         exchange, known = self.exchanges.get(flow.id), self.connections.get(flow.client_conn.id)
-        if known is None or ANSWERED in flow.metadata or (exchange and exchange.forwarded):
+        if known is None or ANSWERED in flow.metadata or OPENED in flow.metadata:
             return
         if exchange is None:
             await self._refuse(flow, self._exchange(flow.client_conn, known), _NO_HEAD)
