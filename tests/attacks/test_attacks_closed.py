@@ -220,6 +220,28 @@ def test_without_a_ledger_calls_are_refused_and_health_says_why(
     assert len(far.requests) == 1
 
 
+@pytest.mark.case("C01")
+def test_an_upstream_that_was_away_is_asked_again(folder: Path) -> None:
+    with recorder() as free:
+        port = free.port
+    with running(make_home(folder, endpoint=free.url, rules=RULES)) as gateway, Wire(gateway) as wire:
+        assert wire.connect().status == 200
+        wire.tls()
+        wire.send(request())
+        assert wire.read().status == 502
+        with recorder(port=port) as back, Wire(gateway) as again:
+            assert again.connect().status == 200
+            again.tls()
+            again.send(request())
+            assert again.read().status == 200
+            assert len(back.requests) == 1
+        ends = gateway.ended(2)
+    assert [(each["result"], each.get("reason")) for each in ends] == [
+        ("failed", "upstream-unreachable"),
+        ("completed", None),
+    ]
+
+
 @pytest.mark.case("G13")
 def test_each_way_to_end_has_exactly_one_terminal_entry(folder: Path, far: Recorder) -> None:
     from base64 import b64encode

@@ -318,3 +318,15 @@ def test_plain_http_is_for_the_loopback_where_the_settings_say_so(clock: Clock) 
         scenario(clock, settings | {"insecure_loopback": True}, act)
         with pytest.raises(ValueError, match="must be https"):
             scenario(clock, settings, act)
+
+
+def test_after_the_clock_went_back_keys_are_of_unknown_age_and_fetched_anew(
+    issuer: LocalIssuer, settings: dict[str, Any], clock: Clock
+) -> None:
+    async def act(auth: Authenticator) -> None:
+        await auth.identify(token_of(issuer, clock), source_ip="10.0.0.1")
+        clock.now -= 86_400
+        await auth.identify(token_of(issuer, clock, jti="later"), source_ip="10.0.0.1")
+        assert issuer.hits["/jwks"] == 2
+
+    scenario(clock, settings, act)

@@ -72,9 +72,9 @@ def _read_request(stream: socket.socket, recorder: Recorder, buffer: bytearray) 
 
 
 @contextmanager
-def recorder(answer: bytes | Callable[[bytes], bytes] = EMPTY) -> Iterator[Recorder]:
-    """A running recorder on the loopback."""
-    listener = socket.create_server(("127.0.0.1", 0))
+def recorder(answer: bytes | Callable[[bytes], bytes] = EMPTY, port: int = 0) -> Iterator[Recorder]:
+    """A running recorder on the loopback, at `port` if that is not 0."""
+    listener = socket.create_server(("127.0.0.1", port))
     state = Recorder(listener.getsockname()[1], answer)
     streams: list[socket.socket] = []
 

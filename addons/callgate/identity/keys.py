@@ -41,9 +41,10 @@ class IssuerKeys:
         Keys past their refresh age are fetched anew meanwhile.
         """
         age = self._clock() - self._fetched_at
-        if age > self._limits.keys_refresh:
+        # A clock that went back makes keys of unknown age.
+        if not 0 <= age <= self._limits.keys_refresh:
             self.refresh_soon()
-        return self._keys if age <= self._limits.keys_max_age else None
+        return self._keys if 0 <= age <= self._limits.keys_max_age else None
 
     async def find(self, kid: str) -> tuple[VerificationKey, KeySet]:
         """The key `kid`, and the set that it is of. Raises Refusal (`token-key`, or `issuer-unavailable` if
@@ -64,7 +65,7 @@ class IssuerKeys:
 
     def refresh_soon(self) -> asyncio.Task[None] | None:
         """Start a fetch unless one runs or the cool-down does; the task to wait for, if any."""
-        if self._flight is None and self._clock() - self._tried_at >= self._limits.keys_cooldown:
+        if self._flight is None and not 0 <= self._clock() - self._tried_at < self._limits.keys_cooldown:
             self._tried_at = self._clock()
             self._flight = asyncio.create_task(self._load())
         return self._flight
