@@ -32,7 +32,7 @@ class Edits[T: (str, bytes)]:
             return source
         parts: list[T] = []
         at = 0
-        for start, end, text in sorted(self.changes, key=lambda change: change[:2]):
+        for start, end, text in sorted(self.changes):
             if start < at:
                 raise AssertionError("two changes overlap")
             parts += (source[at:start], text)

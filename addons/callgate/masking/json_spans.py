@@ -23,7 +23,7 @@ from callgate.masking.places import Place, Plan, WireName, no_value
 from callgate.masking.scalars import Scalars, Trail
 
 WS: Final = r"[ \t\n\r]*+"
-STRING: Final = r'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"'
+STRING: Final = r'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"'
 NUMBER: Final = r"-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?+[0-9]++)?+"
 SCALAR: Final = f"(?:{STRING}|{NUMBER}|true|false|null)"
 PLAIN: Final = r"[ !#-\[\]-~]*+"
@@ -33,6 +33,9 @@ ARRAYS: Final = frozenset({"list", "document"})
 
 NEAR: Final = 100
 """Objects are not measured when a name that matters stands this near: it most likely stands in them."""
+
+TRIES: Final = 16
+"""Of objects at one place, only every so many-th is measured while names that matter stand in them."""
 
 LEVELS: Final = 2
 """How deep the values nest that a regular expression passes over; deeper ones are walked."""
@@ -156,6 +159,7 @@ class _Walk:
         self.edits: Edits[str] = Edits()
         self.dropped: list[tuple[int, int]] = []
         self.needles: dict[frozenset[str], _Needles] = {}
+        self.waits: dict[Place, int] = {}
         self.depth = 0
 
     def space(self, at: int) -> int:
@@ -192,14 +196,17 @@ class _Walk:
         """The end of an object or array that holds none of the names under which `place` leads to a mask."""
         if place.needles is None:
             return None
+        if wait := self.waits.get(place):
+            self.waits[place] = wait - 1
+            return None
         needles = self.needles.get(place.needles)
         if needles is None:
             needles = self.needles[place.needles] = _Needles(self.text, place.needles)
         next_one = needles.after(at)
-        if next_one - at < NEAR:
-            return None
-        end = int(_scan(self.text, at)[1])
-        return end if end <= next_one else None
+        if next_one - at >= NEAR and (end := int(_scan(self.text, at)[1])) <= next_one:
+            return end
+        self.waits[place] = TRIES - 1
+        return None
 
     def scalar(self, at: int, end: int, place: Place, trail: Trail) -> None:
         fixed = place.fixed_json
@@ -213,6 +220,7 @@ class _Walk:
 
     def object(self, at: int, place: Place, trail: Trail) -> int:
         text, next_event = self.text, _events(place.names, place.inner).match
+        wants, union = place.wants_values, place.kind == "union"
         at += 1
         first = True
         while True:
@@ -224,7 +232,7 @@ class _Walk:
                     # The run went to the last member.
                     return event.end() + 1
                 first = False
-            _, key, scalar, sign = event.groups()
+            key, scalar, sign = event.group(2, 3, 4)
             if key is None:
                 at = event.end()
                 if first and text[at] == "}":
@@ -238,8 +246,8 @@ class _Walk:
                 start = event.start(2) - 1
                 at = event.end() if scalar is None else event.start(3)
             first = False
-            child = place.member(key, self.reader(at, place, key) if place.wants_values else no_value)
-            if child.drops and place.kind != "union":
+            child = place.member(key, self.reader(at, place, key) if wants else no_value)
+            if child.drops and not union:
                 at = self.space(self.drop(start, at, trail.below(place, key)))
             elif sign is None:
                 at = self.space(self.value(at, child, trail.below(place, key)))
@@ -284,11 +292,12 @@ class _Walk:
         return end
 
     def expect(self, sign: str, at: int) -> int:
-        if self.text[at] != sign:
+        text = self.text
+        if text[at] != sign:
             at = self.space(at)
-            if self.text[at] != sign:
+            if text[at] != sign:
                 raise ValueError(f"{sign} is missing")
-        return self.space(at + 1)
+        return at + 1 if text[at + 1] in '"{[' else self.space(at + 1)
 
     def reader(self, at: int, place: Place, key: str | None) -> Callable[[], Any]:
         return lambda: modelled(_read(self.text, at)[0], place.shape_below(key), place.plan.wire_name)
