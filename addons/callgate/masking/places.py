@@ -251,8 +251,7 @@ class Place:
         """
         if self.wants_values or self._stranger().shallow:
             return None
-        reached = zip(self.plan.paths, self.states, strict=True)
-        named = {name.casefold() for path, at in reached for name in path.next_names(at)}
+        named = {name.casefold() for name in self._next_names}
         masked = (wire for wire, (name, shape) in self.members.items() if self.modelled(name, shape).shallow)
         return frozenset({*named, *(wire.casefold() for wire in masked)})
 
@@ -324,14 +323,18 @@ class Place:
         """The step below here as people read it: `.Name`, `[*]` for items and entries, whose keys may be
         data."""
         name, shape = self.resolve(key)
-        reached = zip(self.plan.paths, self.states, strict=True)
-        if shape is not None or any(name in path.next_names(at) for path, at in reached):
+        if shape is not None or name in self._next_names:
             return f".{name}"
         return "[*]" if self.kind in ("list", "map") or not key else ".*"
 
     def unmodelled(self) -> Place:
         """The same position where the document is not what the model says."""
         return self if self.shape is None else self.plan.place(None, self.states, self.masks)
+
+    @functools.cached_property
+    def _next_names(self) -> frozenset[str]:
+        reached = zip(self.plan.paths, self.states, strict=True)
+        return frozenset(name for path, at in reached for name in path.next_names(at))
 
     @functools.cached_property
     def _folded(self) -> dict[str, tuple[str, Shape]]:

@@ -199,13 +199,14 @@ class _Walk:
             self.element(element, place.member(name), trail.below(place, name), depth + 1)
             return
         counted: dict[str, int] = {}
+        wants, union = place.wants_values, place.kind == "union"
         for child in element:
             name = local(child)
-            below = place.member(name, self.reader(element, name, place) if place.wants_values else no_value)
+            below = place.member(name, self.reader(element, name, place) if wants else no_value)
             if below.idle and not len(child):
                 continue
             step = trail.below(place, name)
-            if below.drops and place.kind != "union":
+            if below.drops and not union:
                 step.hit()
                 self.contents[child] = None
             elif not below.flattened:
