@@ -113,14 +113,6 @@ def start(home: Home, form: str = "serve", **environ: str) -> subprocess.Complet
     )
 
 
-def loose_admin_key(home: Home) -> None:
-    key = home.folder / "admin.key"
-    key.write_text("a key")
-    key.chmod(0o644)
-    more = f'[admin]\nlisten = "127.0.0.1:0"\ncertificate = "{key}"\nkey = "{key}"\n'
-    home.config.write_text(home.config.read_text() + more)
-
-
 @pytest.mark.parametrize("form", ["serve", "mitmdump"])
 @pytest.mark.parametrize(
     ("harm", "says"),
@@ -136,7 +128,6 @@ def loose_admin_key(home: Home) -> None:
         (lambda home: (home.folder / "state").chmod(0o707), "state"),
         (lambda home: (home.folder / "rules").chmod(0o777), "rules"),
         (lambda home: home.config.chmod(0o666), "callgate.toml"),
-        (lambda home: loose_admin_key(home), "admin.key"),
         (lambda home: (home.folder / "state/keys/mask.key").unlink(), "mask.key"),
         (lambda home: (home.folder / "state/ledger.db").mkdir(), "ledger.db"),
         (lambda home: shutil.rmtree(home.folder / "state"), "state"),
@@ -153,7 +144,6 @@ def loose_admin_key(home: Home) -> None:
         "open-state",
         "open-rules",
         "open-configuration",
-        "loose-admin-key",
         "no-mask-key",
         "ledger-unwritable",
         "no-state",

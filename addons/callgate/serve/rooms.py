@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import stat
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -28,6 +29,8 @@ from callgate.policy import RuleError
 from callgate.serve import secrets
 from callgate.serve.config import ConfigError, Settings
 from callgate.serve.rules_file import RulesInForce
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +156,9 @@ def open_rooms(settings: Settings, show: Callable[[flow.Flow], Awaitable[None]],
     for place in settings.rules:
         secrets.check_unwritable(place, others=stat.S_IWOTH)
     secrets.check_private(secrets.ca_key(state.ca))
-    for private in (settings.admin.key, *_files_with_secrets(settings)):
-        if private is not None:
-            secrets.check_private(private)
+    for file in (settings.admin.key, *_files_with_secrets(settings)):
+        if file is not None and file.exists() and file.stat().st_mode & 0o077:
+            log.warning("callgate: %s: others may read it; chmod 600 it", file)
     mask_key = secrets.read_mask_key(state.mask_key)
     endpoints = _parsed("aws.hosts", Endpoints.parse, settings.aws.hosts)
     upstream = _parsed("aws.endpoint", parse_upstream, settings.aws.endpoint)
