@@ -8,7 +8,7 @@ import zlib
 import pytest
 from mask_helpers import answer, json_body, make_call, mask, parsed
 
-from callgate.call import Refusal
+from callgate.call import HttpResponse, Refusal
 
 SECRET = make_call("secretsmanager", "GetSecretValue")
 BODY = (
@@ -268,3 +268,21 @@ def test_errors_are_masked_where_the_model_knows_them() -> None:
     )
     masked = mask(call, answer(body, status=400), "$.Item.pw.S").response
     assert masked.body == body.replace("canary", "***").encode()
+
+
+@pytest.mark.parametrize("status", [200, 206, 301, 304, 403, 412])
+def test_headers_are_masked_whatever_the_status(status: int) -> None:
+    body = b"" if status < 400 else b"<Error><Code>X</Code></Error>"
+    headers = (("x-amz-meta-owner", "canary"), ("x-amz-version-id", "canary"))
+    response = HttpResponse(status, headers, body)
+    result = mask(make_call("s3", "GetObject"), response, "$.Metadata", "$.VersionId", method="GET")
+    assert result.response == HttpResponse(status, (("x-amz-version-id", "***"),), body)
+    assert result.masked == ("$.Metadata", "$.VersionId")
+
+
+@pytest.mark.parametrize(("status", "method"), [(204, "POST"), (205, "POST"), (304, "POST"), (200, "HEAD")])
+def test_a_body_where_there_can_be_none_is_refused(status: int, method: str) -> None:
+    call = make_call("secretsmanager", "GetSecretValue")
+    with pytest.raises(Refusal) as refused:
+        mask(call, answer('{"SecretString": "canary"}', status=status), "$.SecretString", method=method)
+    assert refused.value.code == "mask-unreadable"

@@ -151,6 +151,8 @@ class _Answer:
         body = b""
         if not (bare or self.status in WITHOUT_BODY or self.status < 200):
             body = _decoded(response, self.limit)
+        elif response.body:
+            raise unreadable("the response has a body where there can be none")
         if self.streams:
             masker = self.stream()
             new, headers, blob = masker.feed(body) + masker.finish(), masker.headers, False
@@ -172,10 +174,13 @@ class _Answer:
         return _root(self.masks, self.call.service, self.call.operation, self.call.protocol, code)
 
     def head(self, root: Place) -> Headers:
-        """The headers, masked."""
-        in_head = isinstance(root.shape, StructureShape) and self.call.protocol.startswith("rest")
-        members = root.shape.members.items() if in_head and isinstance(root.shape, StructureShape) else ()
-        return mask_headers(self.headers, root, members, self.scalars)
+        """The headers, masked as those of `root`, and of the output: a 304 has them as well."""
+        headers = self.headers
+        for each in dict.fromkeys((root, self.place(None))):
+            rest = self.call.protocol.startswith("rest") and isinstance(each.shape, StructureShape)
+            members = each.shape.members.items() if rest and isinstance(each.shape, StructureShape) else ()
+            headers = mask_headers(headers, each, members, self.scalars)
+        return headers
 
     def body(self, body: bytes, root: Place, part: Place) -> bytes:
         """The body, which holds `part` of the output `root`, masked."""

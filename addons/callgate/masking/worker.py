@@ -59,9 +59,9 @@ class MaskWorker:
         }
         async with self._turn:
             try:
-                said, body = await asyncio.to_thread(self._ask, job, response.body)
+                said, body = await asyncio.to_thread(_ask, self._running(), job, response.body)
             except BaseException:
-                # Half a frame may be on its way, in either direction.
+                # Half a frame may be on its way, in either direction, and a thread still at it.
                 self.close()
                 raise
         if "refused" in said:
@@ -81,17 +81,21 @@ class MaskWorker:
                 with contextlib.suppress(OSError):
                     stream.close()
 
-    def _ask(self, job: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
+    def _running(self) -> subprocess.Popen[bytes]:
         process = self._process
         if process is None or process.poll() is not None:
             self.close()
             process = self._process = subprocess.Popen(
                 COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        _write(process.stdin, job, body)
-        return _read(process.stdout)
+        return process
+
+
+def _ask(process: subprocess.Popen[bytes], job: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    _write(process.stdin, job, body)
+    return _read(process.stdout)
 
 
 def main() -> None:
