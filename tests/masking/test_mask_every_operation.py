@@ -59,5 +59,6 @@ def test_sensitive_members_are_masked_and_all_others_equal(service: str) -> None
 
 
 @pytest.mark.full
+@pytest.mark.timeout(600)
 def test_sensitive_members_are_masked_in_every_service() -> None:
     assert sum(check(service) for service in SERVICES) > 1900
