@@ -54,6 +54,8 @@ class Integrity:
     def __init__(self, paths: Sequence[Path]) -> None:
         checks = [(path, _checks(path)) for path in paths]
         few = max(len(parts) for _, parts in checks) <= _FEW
+        if few:  # SQLite's full check takes no time then, and looks at every byte of every page.
+            checks = [(path, [_thorough, *parts[1:]]) for path, parts in checks]
         self._workers = _threads() if few else _processes()
         run = functools.partial(_run, mapped=not few)
         self._files = [[self._workers.submit(run, path, part) for part in parts] for path, parts in checks]
@@ -123,7 +125,15 @@ def _run(path: Path, check: _Check, *, mapped: bool) -> _Part:
 
 
 def _pages(database: sqlite3.Connection) -> _Part:
-    lines = [line.decode(errors="replace") for (line,) in database.execute("PRAGMA quick_check(3)")]
+    return _told(database.execute("PRAGMA quick_check(3)"))
+
+
+def _thorough(database: sqlite3.Connection) -> _Part:
+    return _told(database.execute("PRAGMA integrity_check(3)"))
+
+
+def _told(rows: Iterable[tuple[bytes]]) -> _Part:
+    lines = [line.decode(errors="replace") for (line,) in rows]
     return _Part([_damaged(None, line) for line in lines if line != "ok"])
 
 
@@ -162,7 +172,7 @@ def _sum(parts: Iterable[_Part]) -> list[Finding]:
             for name, more in balance.items()
             if more
         ]
-    return findings
+    return sorted(findings, key=lambda finding: finding.seq is None)
 
 
 def _damaged(seq: int | None, text: str) -> Finding:
