@@ -10,7 +10,8 @@ from callgate.call import Refusal, to_json
 from callgate.hooks.exchange import Exchange
 from callgate.masking import redact_parameters
 
-_SECRET_HEADERS = ("authorization", "x-amz-security-token", "proxy-authorization", "cookie")
+_SECRET_HEADERS = frozenset((b"authorization", b"x-amz-security-token", b"proxy-authorization", b"cookie"))
+_SCRUBBED = b"(scrubbed by callgate)"
 _MARKERS = {"allow": ":white_check_mark:", "hold": ":hourglass:", "deny": ":no_entry:"}
 
 
@@ -31,9 +32,10 @@ def show(flow: http.HTTPFlow, exchange: Exchange, refusal: Refusal | None = None
 
 def scrub(flow: http.HTTPFlow, exchange: Exchange, mask_key: bytes) -> None:
     """Take credentials, and parameters as they were sent, off a flow that needs them no more."""
-    for name in _SECRET_HEADERS:
-        if name in flow.request.headers:
-            flow.request.headers[name] = "(scrubbed by callgate)"
+    flow.request.headers.fields = tuple(
+        (name, _SCRUBBED if name.lower() in _SECRET_HEADERS else value)
+        for name, value in flow.request.headers.fields
+    )
     flow.request.data.path = flow.request.data.path.partition(b"?")[0]
     if exchange.call is None:
         flow.request.data.content = None

@@ -101,7 +101,7 @@ class AddonWatch:
         self._found: str | None = None
 
     def __call__(self) -> str | None:
-        seen = tuple(map(id, traverse(self._addons.chain)))
+        seen = (*map(id, self._addons.chain), *map(id, self._addons.lookup.values()))
         if seen != self._seen:
             self._seen = seen
             self._found = foreign_addon(self._addons)
