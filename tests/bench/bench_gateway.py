@@ -39,6 +39,7 @@ from support.gateway import ACCESS_KEY, BIN, ROOT, make_home, running, wait_for
 
 HERE = Path(__file__).parent
 CONNECTIONS = (1, 16, 64)
+GIB = 1024**3
 NAMES = {
     "a": "(a) plain mitmdump",
     "b": "(b) lean master",
@@ -112,6 +113,18 @@ def jobs(kind: str, port: int) -> list[dict[str, Any]]:
     ]
 
 
+def bulk_head(*, up: int, down: int) -> bytes:
+    """The head of an S3 upload, or of a download, of so many bytes."""
+    method = "PUT" if up else "GET"
+    url = "https://s3.us-east-1.amazonaws.com/bucket/key"
+    request = AWSRequest(method, url, headers={"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"})
+    SigV4Auth(Credentials(ACCESS_KEY, "secret"), "s3", "us-east-1").add_auth(request)
+    fields = {"Host": "s3.us-east-1.amazonaws.com", **dict(request.headers.items())}
+    fields |= {"Content-Length": str(up)} if up else {"X-Bench-Size": str(down)}
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"{method} /bucket/key HTTP/1.1\r\n{head}\r\n".encode()
+
+
 class Candidate:
     """One proxy under test."""
 
@@ -163,6 +176,29 @@ class Candidate:
         result["memory"] = self.memory()
         return result
 
+    def bulk(self, upstream: int, *, up: int = 0, down: int = 0) -> tuple[float, float]:
+        """Seconds for one large body, and the peak of memory meanwhile above what it was before (MB)."""
+        plan = {
+            "proxy": ["127.0.0.1", self.port],
+            "authorization": self.authorization,
+            "host": "localhost" if self.kind in "ab" else "s3.us-east-1.amazonaws.com",
+            "port": upstream if self.kind in "ab" else 443,
+            "head": base64.b64encode(bulk_head(up=up, down=down)).decode(),
+            "up": up,
+            "down": down,
+        }
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+        before = self.memory()
+        done = subprocess.run(
+            [sys.executable, str(HERE / "load_bulk.py"), json.dumps(plan)],
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        if done.returncode:
+            raise RuntimeError(done.stderr[-2000:])
+        return float(done.stdout), self.memory("VmHWM") - before
+
 
 @contextmanager
 def process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
@@ -211,13 +247,13 @@ def candidates(
             if kind in kinds:
                 home = make_home(folder / kind, endpoint=f"https://127.0.0.1:{upstream}", rules=rules())
                 text = home.config.read_text().replace("[aws]", f'[aws]\nca = "{folder / "ca.pem"}"')
-                home.config.write_text(text)
+                home.config.write_text(text + "\n[limits]\nsession_connections = 2000\n")
                 gateway = stack.enter_context(running(home, form=form, options=quiet))
                 found[kind] = Candidate(kind, gateway.address[1], gateway.process.pid, home.token())
         yield upstream, found
 
 
-def throughput(folder: Path, repeats: int, seconds: float) -> dict[str, dict[str, Candidate]]:
+def throughput(folder: Path, repeats: int, seconds: float) -> dict[str, Candidate]:
     """Requests per second of all four at each number of connections, in turn, `repeats` times."""
     with candidates(folder, "abcd") as (upstream, found):
         for candidate in found.values():
@@ -230,7 +266,7 @@ def throughput(folder: Path, repeats: int, seconds: float) -> dict[str, dict[str
             for candidate in found.values():
                 result = candidate.load(upstream, 8, seconds, fresh=True)
                 candidate.results.setdefault("fresh", []).append(result)
-        return {"found": found}
+        return found
 
 
 def ratios(found: dict[str, Candidate], one: str, other: str, key: str, connections: str) -> list[float]:
@@ -239,11 +275,13 @@ def ratios(found: dict[str, Candidate], one: str, other: str, key: str, connecti
     return [left[key] / right[key] for left, right in pairs]
 
 
+def spread(values: list[float]) -> dict[str, float]:
+    """Median and ends."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
 def summary(found: dict[str, Candidate]) -> dict[str, Any]:
     """What the issue asks: medians of ratios, with their spread."""
-
-    def spread(values: list[float]) -> dict[str, float]:
-        return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
     added = [
         mine["p50"] - theirs["p50"]
@@ -256,6 +294,52 @@ def summary(found: dict[str, Candidate]) -> dict[str, Any]:
         "c/a at 64": spread(ratios(found, "c", "a", "perSecond", "64")),
         "c/a new connections": spread(ratios(found, "c", "a", "perSecond", "fresh")),
         "p50 added over b at 1 (ms)": spread(added),
+    }
+
+
+def large_bodies(folder: Path, repeats: int) -> dict[str, Any]:
+    """(c) beside (b), which streams too: 1 GiB up and down, and what memory that took in (c)."""
+    times: dict[str, list[float]] = {}
+    peaks: list[float] = []
+    with candidates(folder, "bc", stream=True) as (upstream, found):
+        for candidate in found.values():
+            candidate.bulk(upstream, up=GIB // 64)
+            candidate.bulk(upstream, down=GIB // 64)
+        for _ in range(repeats):
+            for way, size in (("up", {"up": GIB}), ("down", {"down": GIB})):
+                for kind, candidate in found.items():
+                    took, peak = candidate.bulk(upstream, **size)
+                    times.setdefault(kind + way, []).append(took)
+                    if kind == "c":
+                        peaks.append(peak)
+    said: dict[str, Any] = {
+        f"c/b, speed of 1 GiB {way}": spread(
+            [theirs / mine for mine, theirs in zip(times["c" + way], times["b" + way], strict=True)]
+        )
+        for way in ("up", "down")
+    }
+    said["1 GiB up through c (s)"] = spread(times["cup"])
+    said["1 GiB down through c (s)"] = spread(times["cdown"])
+    said["memory above idle (MB)"] = max(peaks)
+    return said
+
+
+def idle_connections(folder: Path, repeats: int, seconds: float) -> dict[str, Any]:
+    """p99 of 200 active connections with 1,000 idle ones beside them, by that without them."""
+    with candidates(folder, "c") as (upstream, found):
+        candidate = found["c"]
+        candidate.load(upstream, 200, 1.0)
+        ratios, each = [], []
+        for _ in range(repeats):
+            alone = candidate.load(upstream, 200, seconds)
+            Path(f"/proc/{candidate.pid}/clear_refs").write_text("5")
+            before = candidate.memory()
+            beside = candidate.load(upstream, 200, seconds, idle=1000)
+            ratios.append(beside["p99"] / alone["p99"])
+            each.append((candidate.memory("VmHWM") - before) * 1024 / 1000)
+    return {
+        "p99 of 200 active, with 1,000 idle by without": spread(ratios),
+        "memory per idle connection (kB)": max(each),
     }
 
 
@@ -319,10 +403,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="callgate-bench-") as name:
         folder = Path(name)
         (folder / "t").mkdir()
-        found = throughput(folder / "t", repeats, seconds)["found"]
+        found = throughput(folder / "t", repeats, seconds)
         figures = summary(found)
         if arguments.large:
-            (folder / "s").mkdir()
+            for part in ("l", "i", "s"):
+                (folder / part).mkdir()
+            figures |= large_bodies(folder / "l", repeats)
+            figures |= idle_connections(folder / "i", repeats, seconds)
             figures["cold start to first call (s)"] = cold_start(folder / "s")
     if arguments.json:
         said = {"figures": figures, "results": {kind: each.results for kind, each in found.items()}}
