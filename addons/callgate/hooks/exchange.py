@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from callgate.approvals import Ticket
 from callgate.call import Call, HttpRequest, Refusal
 from callgate.channel import Destination
 from callgate.decision import Decision
+from callgate.hooks.digest import Digest
 from callgate.identity import Identity
 from callgate.masking import StreamMasker
 
@@ -57,7 +57,7 @@ class Exchange:
     ended: bool = False
     sent: int = 0
     received: int = 0
-    digest: Any = field(default_factory=hashlib.sha256)
+    digest: Digest = field(default_factory=Digest)
     head: bytes = b""
     masker: StreamMasker | None = None
     is_masked: bool = False

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import re
 from typing import Any
 
@@ -81,7 +79,8 @@ async def prepare(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> 
         assert exchange.decision is not None
         whole, terms = _whole(response), _terms(gateway, flow)
         masked = await gateway.mask_worker.mask(exchange.decision.masks, exchange.call, whole, **terms)
-        exchange.digest = await asyncio.to_thread(hashlib.sha256, masked.response.body)
+        exchange.digest.update(masked.response.body)
+        await exchange.digest.settled()
         _put(flow, exchange, masked)
 
 
