@@ -267,7 +267,8 @@ def running(
             stdout=out,
             stderr=out,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, **home.environ, **(environ or {})},
+            # What mitmproxy prints is to be in its log when tests look for it.
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **home.environ, **(environ or {})},
             cwd=home.folder,
         )
     try:
