@@ -10,6 +10,7 @@ import socket
 import subprocess
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -290,3 +291,29 @@ def refused(gateway: Gateway) -> bool:
             return answer.status != 200
     except urllib.error.HTTPError as error:
         return error.code == 503 and json.loads(error.read())["reason"] == "stopping"
+
+
+class Harmless:
+    """An addon without flow hooks."""
+
+
+class Foreign:
+    """One that sees flows."""
+
+    def request(self, flow: Any) -> None:
+        """Never called here."""
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # mitmproxy's, of a library it uses
+def test_an_addon_is_seen_where_one_that_is_gone_had_its_identity() -> None:
+    from callgate.serve.options import AddonWatch
+
+    addons = SimpleNamespace(chain=[], lookup={})
+    watch = AddonWatch(addons)  # type: ignore[arg-type]
+    for _ in range(20):
+        addons.chain.append(Harmless())
+        assert watch() is None
+        addons.chain.clear()  # frees its memory for the next
+        addons.chain.append(Foreign())
+        assert "Foreign" in (watch() or "")
+        addons.chain.clear()

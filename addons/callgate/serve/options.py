@@ -98,12 +98,15 @@ class AddonWatch:
     def __init__(self, addons: AddonManager) -> None:
         self._addons = addons
         self._seen: tuple[int, ...] = ()
+        self._kept: tuple[object, ...] = ()
         self._found: str | None = None
 
     def __call__(self) -> str | None:
-        seen = (*map(id, self._addons.chain), *map(id, self._addons.lookup.values()))
+        addons = (*self._addons.chain, *self._addons.lookup.values())
+        seen = tuple(map(id, addons))
         if seen != self._seen:
-            self._seen = seen
+            # Kept, since the identity of one that is gone could be given to the next.
+            self._seen, self._kept = seen, addons
             self._found = foreign_addon(self._addons)
             if self._found:
                 log.error("callgate: ALARM every call is refused: %s", self._found)
