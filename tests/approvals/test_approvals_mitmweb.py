@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import http.cookiejar
-import json
-import socket
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,7 +12,8 @@ import pytest
 from botocore.exceptions import ClientError
 from held_calls import DONE, People
 
-from support.gateway import COMMANDS, Gateway, make_home, running, wait_for
+from support.gateway import Gateway, make_home
+from support.mitmweb import Web, in_mitmweb
 from support.upstream import Recorder, recorder
 
 RULES = """
@@ -29,54 +26,22 @@ hold = { by = ["oncall"], within = "60s" }
 SETTINGS = '[approvals]\nattempt = "20s"\nlocal_groups = ["oncall"]\n'
 
 
-class Web:
-    """A person at mitmweb."""
-
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        jar = http.cookiejar.CookieJar()
-        self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
-        self._opener.open(f"{self.url}/?token=test").close()
-        cookies = [f"{cookie.name}={cookie.value}" for cookie in jar]
-        self._headers = {"Cookie": "; ".join(["_mitmproxy_xsrf=x", *cookies]), "X-XSRFToken": "x"}
-
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        data = json.dumps(body or {}).encode() if method != "GET" else None
-        headers = {**self._headers, "Content-Type": "application/json"}
-        request = urllib.request.Request(self.url + path, data, headers, method=method)
-        with urllib.request.urlopen(request) as answer:
-            return json.loads(answer.read() or b"null")
-
-    def held(self) -> dict[str, Any]:
-        """The intercepted flow, once there is one."""
-        flow: dict[str, Any] = wait_for(
-            lambda: next((each for each in self.ask("GET", "/flows") if each["intercepted"]), None),
-            10,
-            "a held flow",
-        )
-        return flow
-
-
 @contextmanager
 def held_in_mitmweb(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, more: str = ""
+    folder: Path, more: str = ""
 ) -> Iterator[tuple[Gateway, Recorder, People, Web, Future[Any]]]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    command = [str(port) if part == "0" else part for part in COMMANDS["mitmweb"]]
-    monkeypatch.setitem(COMMANDS, "mitmweb", command)
     with recorder(DONE) as upstream, ThreadPoolExecutor(1) as pool:
         home = make_home(folder, endpoint=upstream.url, rules=RULES, more=SETTINGS + more)
-        with running(home, form="mitmweb") as gateway:
+        with in_mitmweb(home) as (gateway, web):
             client = gateway.client("s3")
             call = pool.submit(client.delete_object, Bucket="bucket", Key="key")
             people = People(home)
             people.pending("key")
-            yield gateway, upstream, people, Web(port), call
+            yield gateway, upstream, people, web, call
 
 
-def test_resume_counts_for_nothing_unless_configured(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with held_in_mitmweb(folder, monkeypatch) as (_, upstream, people, web, call):
+def test_resume_counts_for_nothing_unless_configured(folder: Path) -> None:
+    with held_in_mitmweb(folder) as (_, upstream, people, web, call):
         flow = web.held()
         assert "DeleteObject" in flow["comment"]
         web.ask("POST", f"/flows/{flow['id']}/resume")
@@ -87,11 +52,9 @@ def test_resume_counts_for_nothing_unless_configured(folder: Path, monkeypatch: 
         assert call.result(30)["ResponseMetadata"]["HTTPStatusCode"] == 204
 
 
-def test_resume_is_an_approval_where_configured_and_recorded_as_such(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resume_is_an_approval_where_configured_and_recorded_as_such(folder: Path) -> None:
     more = 'resume_groups = ["oncall"]\n'
-    with held_in_mitmweb(folder, monkeypatch, more) as (gateway, upstream, _, web, call):
+    with held_in_mitmweb(folder, more) as (gateway, upstream, _, web, call):
         web.ask("POST", f"/flows/{web.held()['id']}/resume")
         assert call.result(30)["ResponseMetadata"]["HTTPStatusCode"] == 204
         (approved,) = gateway.entries("hold.approved")
@@ -99,10 +62,8 @@ def test_resume_is_an_approval_where_configured_and_recorded_as_such(
         assert len(upstream.requests) == 1
 
 
-def test_a_request_that_was_edited_while_it_was_held_does_not_pass(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with held_in_mitmweb(folder, monkeypatch) as (_, upstream, people, web, call):
+def test_a_request_that_was_edited_while_it_was_held_does_not_pass(folder: Path) -> None:
+    with held_in_mitmweb(folder) as (_, upstream, people, web, call):
         web.ask("PUT", f"/flows/{web.held()['id']}", {"request": {"path": "/another-key"}})
         assert people.answer(people.pending("key")) == 200
         with pytest.raises(ClientError, match="changed-while-held"):

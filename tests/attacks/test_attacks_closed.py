@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import http.cookiejar
 import json
 import shutil
-import socket
 import sqlite3
 import time
 import urllib.error
@@ -17,7 +15,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from support.gateway import COMMANDS, ROOT, Gateway, Home, make_home, running, wait_for
+from support.gateway import ROOT, Gateway, Home, make_home, running, wait_for
+from support.mitmweb import Web, in_mitmweb
 from support.upstream import Recorder, http_answer, recorder
 from support.wire import Wire, request
 
@@ -115,38 +114,10 @@ def test_a_hook_written_into_a_loaded_script_closes_the_gateway(
     assert len(far.requests) == 2
 
 
-class Web:
-    """A person at mitmweb."""
-
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        jar = http.cookiejar.CookieJar()
-        self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
-        self._opener.open(f"{self.url}/?token=test").close()
-        cookies = [f"{cookie.name}={cookie.value}" for cookie in jar]
-        self._headers = {"Cookie": "; ".join(["_mitmproxy_xsrf=x", *cookies]), "X-XSRFToken": "x"}
-
-    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
-        data = json.dumps(body or {}).encode() if method != "GET" else None
-        headers = {**self._headers, "Content-Type": "application/json"}
-        try:
-            with urllib.request.urlopen(
-                urllib.request.Request(self.url + path, data, headers, method=method)
-            ) as answer:
-                return answer.status, answer.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read()
-
-
 @pytest.fixture
-def web(folder: Path, far: Recorder, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Gateway, Web]]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [part if part != "0" else str(port) for part in COMMANDS["mitmweb"]]
-    monkeypatch.setitem(COMMANDS, "mitmweb", command)
-    with running(make_home(folder, endpoint=far.url, rules=RULES), form="mitmweb") as gateway:
-        yield gateway, Web(port)
+def web(folder: Path, far: Recorder) -> Iterator[tuple[Gateway, Web]]:
+    with in_mitmweb(make_home(folder, endpoint=far.url, rules=RULES)) as both:
+        yield both
 
 
 def test_unsafe_options_are_refused_live(web: tuple[Gateway, Web], tmp_path: Path, far: Recorder) -> None:
@@ -176,7 +147,7 @@ def test_unsafe_options_are_refused_live(web: tuple[Gateway, Web], tmp_path: Pat
         {"tcp_timeout": 1},
         {"onboarding": True},
     ]
-    took = [change for change in changes if person.ask("PUT", "/options", change)[0] == 200]
+    took = [change for change in changes if person.status("PUT", "/options", change) == 200]
     assert took == []
     assert "no-delete" in deletes(gateway)
     gateway.client("dynamodb").list_tables()
@@ -186,9 +157,8 @@ def test_unsafe_options_are_refused_live(web: tuple[Gateway, Web], tmp_path: Pat
 def test_a_replayed_flow_goes_nowhere(web: tuple[Gateway, Web], far: Recorder) -> None:
     gateway, person = web
     gateway.client("dynamodb").list_tables()
-    flows = json.loads(person.ask("GET", "/flows")[1])
-    for flow in flows:
-        person.ask("POST", f"/flows/{flow['id']}/replay")
+    for flow in person.ask("GET", "/flows"):
+        person.status("POST", f"/flows/{flow['id']}/replay")
     time.sleep(1)  # nothing is to happen, and nothing says so
     assert len(far.requests) == 1
     assert gateway.process.poll() is None

@@ -12,9 +12,12 @@ from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 
+from callgate.serve.config import ConfigError, load_settings
+from callgate.serve.rooms import open_rooms
 from local_issuer import _certificate
 from support.gateway import Gateway, make_home, running
 from support.upstream import Recorder, http_answer, recorder
@@ -98,6 +101,24 @@ def test_the_process_shows_no_secret(folder: Path, far: Recorder) -> None:
     for path in (folder / "state").rglob("*"):
         if (path.parent.name == "keys" and path.suffix != ".pub") or path.name.startswith("ledger.db"):
             assert path.stat().st_mode & 0o077 == 0, path
+
+
+LOOSE = {
+    "admin-key": '[admin]\nlisten = "127.0.0.1:0"\ncertificate = "callgate.toml"\nkey = "secret"\n',
+    "webhook-address": '[[approvals.webhook]]\nname = "a"\nform = "slack"\nurl_file = "secret"\n',
+    "webhook-key": '[[approvals.webhook]]\nname = "a"\nurl = "https://a.example/"\nkey_file = "secret"\n',
+}
+
+
+@pytest.mark.parametrize("name", LOOSE)
+def test_a_secret_that_others_may_read_keeps_the_gateway_from_starting(folder: Path, name: str) -> None:
+    home = make_home(folder, more=LOOSE[name])
+    secret = folder / "secret"
+    secret.write_text("https://hooks.example/" + "x" * 32)
+    for mode in (0o640, 0o604, 0o622):
+        secret.chmod(mode)
+        with pytest.raises(ConfigError, match=f"secret: others may read it .*{mode:o}.*chmod 600"):
+            open_rooms(load_settings(home.config), watched="never", show=AsyncMock())
 
 
 @pytest.mark.case("A17")

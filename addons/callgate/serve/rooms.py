@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import stat
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -29,8 +28,6 @@ from callgate.policy import RuleError
 from callgate.serve import secrets
 from callgate.serve.config import ConfigError, Settings
 from callgate.serve.rules_file import RulesInForce
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +154,8 @@ def open_rooms(settings: Settings, show: Callable[[flow.Flow], Awaitable[None]],
         secrets.check_unwritable(place, others=stat.S_IWOTH)
     secrets.check_private(secrets.ca_key(state.ca))
     for file in (settings.admin.key, *_files_with_secrets(settings)):
-        if file is not None and file.exists() and file.stat().st_mode & 0o077:
-            log.warning("callgate: %s: others may read it; chmod 600 it", file)
+        if file is not None and file.exists():
+            secrets.check_private(file)
     mask_key = secrets.read_mask_key(state.mask_key)
     endpoints = _parsed("aws.hosts", Endpoints.parse, settings.aws.hosts)
     upstream = _parsed("aws.endpoint", parse_upstream, settings.aws.endpoint)
