@@ -281,6 +281,36 @@ BAD_HEADS = {
     "two-values": request(b"{} {}"),
     "other-credential": request(more="Proxy-Authorization: Basic am9iOmV2aWw=\r\n"),
     "hop-by-hop": request(more="Connection: close, X-Amz-Target\r\n"),
+    "websocket": request(
+        more="Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    ),
+    "host-empty": request(host=""),
+    "host-nul": request(host=f"{HOST}\0"),
+    "host-tab": request(host=f"{HOST}\t{OTHER}"),
+    "host-latin": request(host=HOST.replace("o", "\xf6")),
+    "host-idn": request(host=f"xn--{HOST}"),
+    "host-zone": request(host="[fe80::1%25eth0]"),
+    "host-mapped": request(host="[::ffff:127.0.0.1]"),
+    "target-nul": request(target="/\0"),
+    "target-latin": request(target="/\xe4"),
+    "target-delete": request(target="/\x7f"),
+    "absolute-zone": request(target="https://[fe80::1%25eth0]/"),
+    "absolute-mapped": request(target="https://[::ffff:127.0.0.1]/"),
+    "absolute-dot": request(target=f"https://{HOST}../"),
+    "absolute-query-user": request(target=f"https://{OTHER}?@{HOST}/"),
+    "cl-empty": request(length="Content-Length:"),
+    "cl-two-words": request(length="Content-Length: 2 2"),
+    "cl-zeros": request(length="Content-Length: 02"),
+    "cl-huge": request(length=f"Content-Length: {'9' * 40}"),
+    "te-empty": request(length="Transfer-Encoding:"),
+    "te-quoted": request(length='Transfer-Encoding: "chunked"'),
+    "te-parameter": request(length="Transfer-Encoding: chunked;a=b"),
+    "two-types": request(more="Content-Type: text/plain\r\n"),
+    "two-targets": request(more="X-Amz-Target: DynamoDB_20120810.DeleteTable\r\n"),
+    "cr-in-name": request(more="X-\rA: b\r\n"),
+    "nul-in-name": request(more="X-\0A: b\r\n"),
+    "latin-name": request(more="X-\xe4: b\r\n"),
 }
 
 
@@ -338,7 +368,22 @@ def test_what_follows_a_body_is_a_request_of_its_own(wire: Wire, far: Recorder, 
         "evilamazonaws.com",
         "amazonaws.com",
         "0251.0376.0251.0376",
+        "0xA9.0xFE.0xA9.0xFE",
+        "017700000001",
         "[fe80::1%25eth0]",
+        "[fe80::1%eth0]",
+        "[::ffff:169.254.169.254]",
+        "[::127.0.0.1]",
+        "[64:ff9b::7f00:1]",
+        "::1",
+        "127.0.0.1.",
+        f"user:pass@{HOST}",
+        f"{HOST}\t",
+        f"{HOST}%2eexample.com",
+        HOST.replace("o", "\xf6"),
+        f"xn--{HOST}",
+        f"-{HOST}",
+        "a..amazonaws.com",
     ],
 )
 def test_odd_destinations_are_refused_and_recorded(wire: Wire, eyes: Eyes, host: str) -> None:
@@ -370,6 +415,14 @@ def test_odd_ways_to_ask_the_proxy_port_make_no_tunnel(wire: Wire, eyes: Eyes, h
     proof = f"Proxy-Authorization: Basic {credential}"
     wire.send(head.format(host=HOST, credential=credential, proof=proof).encode())
     assert 400 <= wire.read().status < 500
+    eyes.denied(wire)
+
+
+@pytest.mark.case("B15", "B17")
+@pytest.mark.parametrize("name", ["two-cl", "cl-and-te", "bare-lf", "websocket", "lower-method"])
+def test_what_follows_a_refused_head_is_not_read(wire: Wire, eyes: Eyes, name: str) -> None:
+    assert 400 <= inside(wire, BAD_HEADS[name] + request()) < 500
+    assert wire.ended()
     eyes.denied(wire)
 
 

@@ -17,8 +17,21 @@ from callgate.hooks.gateway import Terms
 from callgate.hooks.layers import UNCHECKED, AtOnce, Close, Http
 from callgate.hooks.pressure import Tunnel
 
-# A ClientHello that is larger is nobody's; mitmproxy would collect without end.
-_HELLO_BYTES = 64 * 1024
+# A ClientHello that is larger is nobody's; mitmproxy would collect without end, and read all of it each time.
+_HELLO_BYTES = 16 * 1024
+# TLS extensions: server_name (RFC 6066), encrypted_client_hello (RFC 9849).
+_SNI, _ECH = 0, 0xFE0D
+
+
+class ClientTLS(ClientTLSLayer):
+    """TLS of a client whose first message is bounded."""
+
+    def receive_handshake_data(self, data: bytes) -> layer.CommandGenerator[tuple[bool, str | None]]:
+        """Whether the handshake is done, and how it failed."""
+        if not self.client_hello_parsed and len(self.recv_buffer) + len(data) > _HELLO_BYTES:
+            self.recv_buffer.clear()
+            return False, "the ClientHello is too large"
+        return (yield from super().receive_handshake_data(data))
 
 
 def choose_layer(nextlayer: layer.NextLayer, known: Connection | None, terms: Terms, at_once: AtOnce) -> None:
@@ -59,7 +72,7 @@ def _choose(
     tunnelled = any(isinstance(each, Http) for each in context.layers)
     if not tunnelled:
         if tls and not inside:
-            return ClientTLSLayer(context)
+            return ClientTLS(context)
         if tls:
             raise Refusal("nested-tls", "TLS inside TLS is not read.")
         if not inside and not terms.plaintext and not _is_loopback(context):
@@ -76,14 +89,14 @@ def _choose(
         if context.client.alpn not in (None, b"", *HTTP1_ALPNS):
             raise Refusal("protocol-refused", "Only HTTP/1.1 is spoken here.")
         return Http(context, HTTPMode.transparent, terms.bounds, at_once)
-    if len(data) > _HELLO_BYTES or not tls:
+    if not tls:
         if len(data) < 3 and b"\x16\x03\x01"[: len(data)] == data:
             return None
         raise Refusal("not-tls", "What came through the tunnel is not TLS.")
     if known.kind == "tunnel":
         return _tunnel(context, data, known)
     server_tls = ServerTLSLayer(context)
-    server_tls.child_layer = ClientTLSLayer(context)
+    server_tls.child_layer = ClientTLS(context)
     return server_tls
 
 
@@ -93,7 +106,12 @@ def _tunnel(context: context.Context, data: bytes, known: Connection) -> layer.L
     except ValueError:
         raise Refusal("not-tls", "What came through the tunnel is not TLS.") from None
     if hello is None:
+        if len(data) > _HELLO_BYTES:
+            raise Refusal("not-tls", "The TLS handshake begins with more than a ClientHello has.")
         return None
+    kinds = [kind for kind, _ in hello.extensions]
+    if _ECH in kinds or kinds.count(_SNI) > 1:
+        raise Refusal("destination-mismatch", "The TLS handshake hides or doubles its server name.")
     if hello.sni is None or canonical_host(hello.sni) != known.destination.host:
         raise Refusal("destination-mismatch", "CONNECT target and TLS server name (SNI) differ.")
     context.server.error = UNCHECKED
