@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from mitmproxy import connection, http, tcp, tls
@@ -22,17 +22,21 @@ from mitmproxy.proxy.layers.http import (
     HttpResponseHook,
 )
 
-from callgate import aws
 from callgate.call import Refusal
-from callgate.hooks import annotate, connect, judge, portal, record, resolve, respond, tunnel
+from callgate.hooks import judge, portal, record, resolve, respond, tunnel
+from callgate.hooks.answers import Answers
+from callgate.hooks.arrivals import Arrivals, new_exchange
 from callgate.hooks.clients import Clients
 from callgate.hooks.exchange import Connection, Exchange
-from callgate.hooks.gateway import Gateway, new_call_id
+from callgate.hooks.gateway import Gateway
 from callgate.hooks.guard import bare_answer, guarded, guarded_now
-from callgate.hooks.layers import ANSWERED, CHOSEN, OPENED, RELEASED, UNCHECKED, RefusedHead
+from callgate.hooks.heads import RefusedHead
+from callgate.hooks.layers import UNCHECKED
 from callgate.hooks.next_layer import choose_layer, refuse_layer
+from callgate.hooks.portal import Portal
 from callgate.hooks.pressure import Reading
 from callgate.hooks.refusals import EarlyRefusals
+from callgate.hooks.stream import ANSWERED, CHOSEN, OPENED, RELEASED
 
 log = logging.getLogger(__name__)
 _PORTAL = "callgate_portal"
@@ -55,20 +59,15 @@ class Bundle:
         self.gateway = gateway
         self.clients = Clients(gateway.terms.bounds, handlers)
         self.early = EarlyRefusals(gateway)
-        self.connections: dict[str, Connection] = {}
+        self.answers = Answers(gateway)
+        self.portal = Portal(gateway, self.early)
+        self.arrivals = Arrivals(gateway, self.clients, self.early, self.answers)
+        self.connections = self.arrivals.connections
         self.exchanges: dict[str, Exchange] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def client_connected(self, client: connection.Client) -> None:
         """A client has a place, and a time to say who it is; or its connection is closed at once."""
-        client.error = "callgate: not admitted"
-        try:
-            self.clients.came(client.id)
-        except Refusal as refusal:
-            await self.early.note(refusal, source_ip=client.peername[0], target=None)
-            return
-        self.clients.awaiting(client.id, lambda: self._late(client))
-        client.error = None
+        await self.arrivals.came(client)
 
     def tls_established_client(self, data: tls.TlsData) -> None:
         """In a tunnel to AWS, the handshake was what was awaited."""
@@ -77,18 +76,16 @@ class Bundle:
 
     async def tls_failed_client(self, data: tls.TlsData) -> None:
         """What looked like TLS was none, or the client does not trust our certificate."""
-        await self.refused_head(RefusedHead(data.context.client, _TLS_FAILED))
+        await self.arrivals.refused(data.context.client, _TLS_FAILED)
 
-    def _late(self, client: connection.Client) -> None:
-        late = Refusal(
-            "handshake-timeout", "The client did not say who it is, or speak TLS, in time.", status=408
-        )
-        self._soon(self.refused_head(RefusedHead(client, late)))
+    async def refused_head(self, refused: RefusedHead) -> None:
+        """A raw head, or a connection, was refused by a layer."""
+        await self.arrivals.refused(refused.client, refused.refusal)
 
-    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def http_connect(self, flow: http.HTTPFlow) -> None:
+        """407, 403, or a tunnel whose requests the next hooks judge."""
+        flow.response = bare_answer(_UNDECIDED)
+        await self.arrivals.connect(flow)
 
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
         """Only our layers read a connection, whatever mitmproxy's own choice was."""
@@ -100,55 +97,6 @@ class Bundle:
             refuse_layer(
                 nextlayer, Refusal("gateway-error", "The gateway's next_layer stage failed.", status=503)
             )
-
-    async def refused_head(self, refused: RefusedHead) -> None:
-        """A raw head, or a connection, was refused by a layer."""
-        client, refusal = refused.client, refused.refusal
-        if self.clients.is_late(client.id) and refusal.code != "handshake-timeout":
-            # Cut for being late, which has been said: its last head ends in the middle.
-            return
-        if (known := self.connections.get(client.id)) is None:
-            await self.early.note(refusal, source_ip=client.peername[0], target=None)
-        elif known.kind == "tunnel" and known.exchange is not None:
-            # Its intent is in the log since CONNECT, so this is how that call ended.
-            respond.end(self.gateway, known.exchange, "failed", reason=refusal.code)
-        else:
-            exchange = self._exchange(client, known)
-            await self._refused(exchange, refusal)
-
-    async def http_connect(self, flow: http.HTTPFlow) -> None:
-        """407, 403, or a tunnel whose requests the next hooks judge."""
-        flow.response = bare_answer(_UNDECIDED)
-        gateway, source_ip = self.gateway, flow.client_conn.peername[0]
-        exchange = Exchange(call_id=new_call_id(), source_ip=source_ip, identity=None, host=flow.request.host)
-        refusals: list[Refusal] = []
-
-        async def work(_: asyncio.Timeout) -> None:
-            identity, digest = await connect.identify(gateway, flow)
-            exchange.identity = identity
-            gateway.check_open()
-            session = sum(each.identity.session == identity.session for each in self.connections.values())
-            if session >= gateway.terms.bounds.session_connections:
-                raise Refusal(
-                    "too-many-connections", "This session has as many connections as it may.", status=429
-                )
-            known = await connect.establish(gateway, identity, digest, exchange, flow)
-            self.connections[flow.client_conn.id] = known
-            self.clients.awaiting(flow.client_conn.id, lambda: self._late(flow.client_conn))
-            flow.response = None
-
-        await guarded("connect", work, refusals.append, gateway.terms.stage_seconds)
-        if not refusals:
-            return
-        refusal = refusals[0]
-        flow.response = bare_answer(refusal, exchange.call_id)
-        flow.response.headers["Connection"] = "close"
-        if refusal.status == 407:
-            flow.response.headers["Proxy-Authenticate"] = 'Basic realm="callgate"'
-        if exchange.identity is None:
-            await self.early.note(refusal, source_ip=source_ip, target=flow.request.host[:253])
-        else:
-            await self._refused(exchange, refusal)
 
     def at_once(self, hook: StartHook) -> bool:
         """Handle a hook in which nothing is waited for, and say so: what nobody else watches, the layers need
@@ -164,7 +112,7 @@ class Bundle:
         watched = self.gateway.terms.watched
         if isinstance(hook, HttpResponseHeadersHook | HttpErrorHook) and hook.flow.id in self.exchanges:
             # The request is needed no more, and those who look at its end have their turn before this addon.
-            self._scrub(hook.flow, self.exchanges[hook.flow.id])
+            self.answers.scrub(hook.flow, self.exchanges[hook.flow.id])
         match hook:
             case HttpRequestHeadersHook(flow) if watched != "live":
                 return self._begin(flow) is None
@@ -186,7 +134,7 @@ class Bundle:
 
         if refusal := await self._judging("request head", exchange, work):
             await self._refuse(flow, exchange, refusal)
-            # Answers at once, with the body unread; see `layers.Stream`.
+            # Answers at once, with the body unread; see `stream.Stream`.
             flow.request.stream = True
             flow.request.headers.pop("expect", None)
 
@@ -196,20 +144,21 @@ class Bundle:
         if (known := self.connections.get(flow.client_conn.id)) is None:
             flow.metadata[_PORTAL] = True
             return None
-        exchange = self.exchanges[flow.id] = known.exchange = self._exchange(flow.client_conn, known)
+        exchange = self.exchanges[flow.id] = known.exchange = new_exchange(flow.client_conn, known)
         exchange.flow_id = flow.id
         return None if judge.is_small(self.gateway, flow) else (known, exchange)
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """The request is whole: judge it, unless its head was enough."""
         if flow.metadata.get(_PORTAL):
-            await self._answer_portal(flow)
+            self.clients.settled(flow.client_conn.id)
+            await self.portal.answer(flow)
             return
         exchange, known = self.exchanges.get(flow.id), self.connections.get(flow.client_conn.id)
         if known is None or ANSWERED in flow.metadata or OPENED in flow.metadata:
             return
         if exchange is None:
-            await self._refuse(flow, self._exchange(flow.client_conn, known), _NO_HEAD)
+            await self._refuse(flow, new_exchange(flow.client_conn, known), _NO_HEAD)
             return
 
         async def work(limit: asyncio.Timeout) -> None:
@@ -218,16 +167,12 @@ class Bundle:
         if refusal := await self._judging("request", exchange, work):
             await self._refuse(flow, exchange, refusal)
         else:
-            self._annotate(flow, exchange)
+            self.answers.annotate(flow, exchange)
 
     async def request_too_large(self, flow: http.HTTPFlow) -> None:
         """A body without a declared length grew over the bound."""
         if flow.metadata.get(_PORTAL):
-            flow.metadata[ANSWERED] = True
-            flow.response = portal.refused(portal.too_large())
-            await self.early.note(
-                portal.too_large(), source_ip=flow.client_conn.peername[0], target=flow.request.path[:100]
-            )
+            await self.portal.refuse(flow, portal.too_large())
             return
         flow.response = bare_answer(judge.too_large(self.gateway))
         flow.metadata[ANSWERED] = True
@@ -269,8 +214,8 @@ class Bundle:
 
         if refusal := await self._judging("response", exchange, work):
             self.exchanges.pop(flow.id, None)
-            await self._withhold(flow, exchange, refusal)
-        self._scrub(flow, exchange)
+            await self.answers.withhold(flow, exchange, refusal)
+        self.answers.scrub(flow, exchange)
 
     def _answer_now(self, flow: http.HTTPFlow) -> bool:
         """Let AWS's answer go back, if there is one and nothing to wait for."""
@@ -307,7 +252,7 @@ class Bundle:
             if exchange.forwarded:
                 await respond.at_error(self.gateway, exchange, flow)
             elif not exchange.ended:
-                await self._refused(exchange, _LEFT)
+                await self.answers.note(exchange, _LEFT)
 
         if await self._judging("error", exchange, work):
             respond.end(self.gateway, exchange, "failed", reason="gateway-error")
@@ -374,83 +319,6 @@ class Bundle:
             exchange.judging = False
         return refusals[0] if refusals else None
 
-    def _annotate(self, flow: http.HTTPFlow, exchange: Exchange, refusal: Refusal | None = None) -> None:
-        if self.gateway.terms.watched != "never":
-            annotate.show(flow, exchange, refusal)
-
-    def _scrub(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
-        if self.gateway.terms.watched != "never":
-            annotate.scrub(flow, exchange, self.gateway.mask_key)
-
-    def _exchange(self, client: connection.Client, known: Connection) -> Exchange:
-        return Exchange(
-            call_id=new_call_id(),
-            source_ip=client.peername[0],
-            identity=known.identity,
-            host=known.destination.host,
-        )
-
     async def _refuse(self, flow: http.HTTPFlow, exchange: Exchange, refusal: Refusal) -> None:
-        """Put the refusal on the flow in the request's own protocol, and in the ledger; nothing waits for
-        it.
-        """
         self.exchanges.pop(flow.id, None)
-        flow.response = bare_answer(refusal, exchange.call_id)
-        flow.metadata[ANSWERED] = True
-        self._annotate(flow, exchange, refusal)
-        await self._refused(exchange, refusal)
-        if exchange.request is not None:
-            message = self._message(exchange, refusal)
-            answer = aws.answer(
-                exchange.request, exchange.call, refusal, call_id=exchange.call_id, message=message
-            )
-            flow.response = http.Response.make(
-                answer.status,
-                answer.body,
-                [(k.encode(), v.encode("latin-1", "replace")) for k, v in answer.headers],
-            )
-            exchange.request = None
-        self._scrub(flow, exchange)
-
-    async def _refused(self, exchange: Exchange, refusal: Refusal) -> None:
-        exchange.ended = True
-        await self.gateway.note(record.refused(exchange, refusal, mask_key=self.gateway.mask_key))
-
-    def _message(self, exchange: Exchange, refusal: Refusal) -> str:
-        # A denial's detail names its rule; a hold's says what people did.
-        holds = sorted(terms.rule for terms in exchange.decision.holds) if exchange.decision else []
-        rules = f" (rule {', '.join(holds)})" if holds else ""
-        help_text = f" {self.gateway.terms.help}" if self.gateway.terms.help else ""
-        return f"Callgate: {refusal.detail} [{refusal.code}]{rules} Call {exchange.call_id}.{help_text}"
-
-    async def _withhold(self, flow: http.HTTPFlow, exchange: Exchange, refusal: Refusal) -> None:
-        """Nothing of AWS's response goes back: a 502 without a body, or, if its head has gone, a reset."""
-        if flow.response is not None and flow.response.stream:
-            flow.kill()
-        flow.response = bare_answer(Refusal(refusal.code, "", status=502), exchange.call_id)
-        flow.response.raw_content = b""
-        flow.response.headers["Content-Length"] = "0"
-        flow.metadata[ANSWERED] = True
-        self._annotate(flow, exchange, refusal)
-        await respond.block(self.gateway, exchange, refusal, status=502)
-
-    async def _answer_portal(self, flow: http.HTTPFlow) -> None:
-        refusals: list[Refusal] = []
-        self.clients.settled(flow.client_conn.id)
-
-        async def work(_: asyncio.Timeout) -> None:
-            flow.response = await portal.answer(self.gateway, flow)
-
-        await guarded("portal", work, refusals.append, self.gateway.terms.stage_seconds)
-        flow.metadata[ANSWERED] = True
-        for refusal in refusals:
-            flow.response = portal.refused(refusal)
-            await self.early.note(
-                refusal, source_ip=flow.client_conn.peername[0], target=flow.request.path[:100]
-            )
-        assert flow.response is not None
-        # Who has no tunnel keeps no connection.
-        flow.response.headers["Connection"] = "close"
-        for name in ("authorization", "proxy-authorization"):
-            flow.request.headers.pop(name, None)
-        flow.request.data.content = None
+        await self.answers.refuse(flow, exchange, refusal)

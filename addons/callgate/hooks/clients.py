@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from callgate.call import Refusal
-from callgate.hooks.layers import Bounds
+from callgate.hooks.bounds import Bounds
 from callgate.hooks.pressure import Gate
 
 

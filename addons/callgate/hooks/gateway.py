@@ -17,7 +17,7 @@ from callgate.aws import Endpoints, Limits
 from callgate.call import Refusal
 from callgate.channel import Network
 from callgate.decision import Mode
-from callgate.hooks.layers import Bounds
+from callgate.hooks.bounds import Bounds
 from callgate.identity import Authenticator
 from callgate.journal import Journal, Record, StepTaken
 from callgate.masking import MaskWorker

@@ -25,7 +25,7 @@ from callgate.hooks.exchange import Connection, Exchange
 from callgate.hooks.fields import as_text
 from callgate.hooks.gateway import Gateway
 from callgate.hooks.held import shown_as_held
-from callgate.hooks.layers import OPENED
+from callgate.hooks.stream import OPENED
 from callgate.identity import credential_from
 from callgate.journal import StepTaken
 from callgate.masking import redact_parameters

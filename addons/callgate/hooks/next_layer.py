@@ -14,8 +14,10 @@ from callgate.call import Refusal
 from callgate.channel import canonical_host
 from callgate.hooks.exchange import Connection
 from callgate.hooks.gateway import Terms
-from callgate.hooks.layers import UNCHECKED, AtOnce, Close, Http
+from callgate.hooks.heads import Close
+from callgate.hooks.layers import UNCHECKED, Http
 from callgate.hooks.pressure import Tunnel
+from callgate.hooks.stream import AtOnce
 
 # A ClientHello that is larger is nobody's; mitmproxy would collect without end, and read all of it each time.
 _HELLO_BYTES = 16 * 1024

@@ -4,6 +4,7 @@ refusals.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from email.utils import formatdate
 from pathlib import Path
@@ -13,14 +14,56 @@ from urllib.parse import parse_qsl
 from mitmproxy import http
 
 from callgate.call import Refusal
+from callgate.hooks.bounds import PORTAL_BODY
 from callgate.hooks.gateway import Gateway
-from callgate.hooks.layers import PORTAL_BODY
+from callgate.hooks.guard import guarded
+from callgate.hooks.refusals import EarlyRefusals
+from callgate.hooks.stream import ANSWERED
 
 OTHER_CA = "also-trusted.pem"
 
 
-async def answer(gateway: Gateway, flow: http.HTTPFlow) -> http.Response:
-    """The response to a request at the proxy port itself. Raises Refusal."""
+class Portal:
+    """Puts an answer on each flow that asks the proxy port itself; refusals are early ones."""
+
+    def __init__(self, gateway: Gateway, early: EarlyRefusals) -> None:
+        self._gateway = gateway
+        self._early = early
+
+    async def answer(self, flow: http.HTTPFlow) -> None:
+        """Answer a whole request."""
+        refusals: list[Refusal] = []
+
+        async def work(_: asyncio.Timeout) -> None:
+            flow.response = await _respond(self._gateway, flow)
+
+        await guarded("portal", work, refusals.append, self._gateway.terms.stage_seconds)
+        if refusals:
+            await self.refuse(flow, refusals[0])
+        else:
+            _finish(flow)
+
+    async def refuse(self, flow: http.HTTPFlow, refusal: Refusal) -> None:
+        """Refuse in the form of RFC 6749, section 5.2."""
+        flow.response = _json({"error": refusal.code, "error_description": refusal.detail}, refusal.status)
+        flow.response.headers["X-Callgate-Reason"] = refusal.code
+        _finish(flow)
+        await self._early.note(
+            refusal, source_ip=flow.client_conn.peername[0], target=flow.request.path[:100]
+        )
+
+
+def _finish(flow: http.HTTPFlow) -> None:
+    assert flow.response is not None
+    flow.metadata[ANSWERED] = True
+    # Who has no tunnel keeps no connection.
+    flow.response.headers["Connection"] = "close"
+    for name in ("authorization", "proxy-authorization"):
+        flow.request.headers.pop(name, None)
+    flow.request.data.content = None
+
+
+async def _respond(gateway: Gateway, flow: http.HTTPFlow) -> http.Response:
     method, path = flow.request.method, flow.request.path.partition("?")[0]
     source_ip = flow.client_conn.peername[0]
     authenticator = gateway.authenticator
@@ -49,13 +92,6 @@ def _trusted(ca_file: Path) -> bytes:
     """The authority's certificate, and its successor's or predecessor's while one replaces the other."""
     other = ca_file.with_name(OTHER_CA)
     return ca_file.read_bytes() + (other.read_bytes() if other.exists() else b"")
-
-
-def refused(refusal: Refusal) -> http.Response:
-    """A refusal in the form of RFC 6749, section 5.2."""
-    answer = _json({"error": refusal.code, "error_description": refusal.detail}, refusal.status)
-    answer.headers["X-Callgate-Reason"] = refusal.code
-    return answer
 
 
 def too_large() -> Refusal:

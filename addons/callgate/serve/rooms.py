@@ -19,8 +19,8 @@ from callgate.approvals import Door, Holds, Webhooks
 from callgate.aws import Endpoints, Limits
 from callgate.call import Refusal
 from callgate.channel import HeadLimits, parse_ranges
+from callgate.hooks.bounds import Bounds
 from callgate.hooks.gateway import Gateway, Terms, Upstream, Watch
-from callgate.hooks.layers import Bounds
 from callgate.identity import Authenticator
 from callgate.journal import Record
 from callgate.ledger import Ledger, LedgerError, Signer

@@ -1,0 +1,167 @@
+"""One request and its response: nothing passes in either direction unless a hook has said so, whatever became
+of the hooks.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mitmproxy import http
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.layers import http as http_layers
+
+from callgate.hooks.bounds import Bounds
+from callgate.hooks.heads import IDLE_SECONDS
+from callgate.hooks.pressure import Patient
+
+# What hooks say in a flow's metadata: the gate to AWS is open, or our own answer is on; it is chosen how
+# AWS's answer goes back, and it may.
+OPENED, ANSWERED = "callgate_opened", "callgate_answered"
+CHOSEN, RELEASED = "callgate_chosen", "callgate_released"
+
+AtOnce = Callable[[commands.StartHook], bool]
+"""Handles a hook at once where nothing has to be waited for, and says whether it did."""
+
+
+@dataclass
+class RequestTooLargeHook(commands.StartHook):
+    """A request body grew over the bound; the hook puts the answer on the flow."""
+
+    flow: http.HTTPFlow
+
+
+@dataclass
+class ResponseTooLargeHook(commands.StartHook):
+    """A response body that is read whole grew over the bound; the hook replaces the response."""
+
+    flow: http.HTTPFlow
+
+
+class Stream(Patient, http_layers.HttpStream):
+    """One request and its response; can answer while the request is still coming in."""
+
+    bounds = Bounds()
+    at_once: AtOnce
+    idle = False
+    lingers_until = 0.0
+
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if isinstance(event, events.Wakeup):
+            yield from self._linger()
+            return
+        ours = super()._handle_event(event)
+        reply = None
+        while True:
+            try:
+                command = ours.send(reply)
+            except StopIteration:
+                return
+            if isinstance(command, commands.Log) and command.level < logging.WARNING:
+                # "Streaming response from …", for each call.
+                reply = None
+            elif isinstance(command, commands.StartHook):
+                if not self.at_once(command):
+                    yield command
+                reply = None
+                self._close_unless_said(command)
+            else:
+                reply = yield command
+
+    def _close_unless_said(self, hook: commands.StartHook) -> None:
+        """mitmproxy goes on after a hook whatever became of it; what was not let through explicitly stays
+        here.
+        """
+        flow = self.flow
+        if isinstance(hook, http_layers.HttpRequestHeadersHook | http_layers.HttpRequestHook):
+            if OPENED not in flow.metadata and ANSWERED not in flow.metadata:
+                flow.request.stream = False
+                if isinstance(hook, http_layers.HttpRequestHook):
+                    flow.response = _closed(503)
+        elif isinstance(hook, http_layers.HttpResponseHeadersHook):
+            if flow.response and flow.response.stream and OPENED not in flow.metadata:
+                flow.response.stream = False
+        elif isinstance(hook, http_layers.HttpResponseHook) and not (
+            ANSWERED in flow.metadata or {CHOSEN, RELEASED} <= flow.metadata.keys()
+        ):
+            if flow.response and flow.response.stream:
+                flow.kill()
+            flow.response = _closed(502)
+
+    def start_request_stream(self) -> layer.CommandGenerator[None]:
+        if self.flow.response:
+            yield from self.answer_early()
+        else:
+            yield from super().start_request_stream()
+
+    def answer_early(self) -> layer.CommandGenerator[None]:
+        """Send the response that is on the flow, and throw away what is still coming."""
+        answer = self.flow.response
+        assert answer is not None
+        answer.headers["Connection"] = "close"
+        content = answer.raw_content
+        yield http_layers.SendHttp(
+            http_layers.ResponseHeaders(self.stream_id, answer, not content), self.context.client
+        )
+        if content:
+            yield http_layers.SendHttp(http_layers.ResponseData(self.stream_id, content), self.context.client)
+        yield http_layers.SendHttp(http_layers.ResponseEndOfMessage(self.stream_id), self.context.client)
+        self.flow.live = False
+        self.request_body_buf.clear()
+        self.client_state = self.state_discard
+        self.server_state = self.state_errored
+        # Closing at once would reset the connection under a client that still sends, and it would lose the
+        # answer.
+        self.lingers_until = time.monotonic() + self.bounds.linger_seconds
+        yield from self._linger()
+
+    def _linger(self) -> layer.CommandGenerator[None]:
+        """Go on throwing away as long as something comes and there is time, else close."""
+        left = self.lingers_until - time.monotonic()
+        if left > 0 and not self.idle:
+            self.idle = True
+            yield commands.RequestWakeup(min(left, IDLE_SECONDS))
+        else:
+            yield commands.CloseConnection(self.context.client)
+            self.client_state = self.state_errored
+
+    def state_discard(self, event: events.Event) -> layer.CommandGenerator[None]:
+        self.idle = False
+        if isinstance(event, http_layers.RequestEndOfMessage):
+            yield commands.CloseConnection(self.context.client)
+            self.client_state = self.state_errored
+
+    def state_consume_request_body(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if (
+            isinstance(event, http_layers.RequestData)
+            and len(self.request_body_buf) + len(event.data) > self.bounds.request_body
+        ):
+            yield RequestTooLargeHook(self.flow)
+            yield from self.answer_early()
+        else:
+            yield from super().state_consume_request_body(event)
+
+    def state_consume_response_body(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if (
+            isinstance(event, http_layers.ResponseData)
+            and len(self.response_body_buf) + len(event.data) > self.bounds.response_body
+        ):
+            self.response_body_buf.clear()
+            yield ResponseTooLargeHook(self.flow)
+            yield http_layers.SendHttp(
+                http_layers.RequestProtocolError(
+                    self.stream_id, "response too large", http_layers.ErrorCode.KILL
+                ),
+                self.context.server,
+            )
+            yield from self.send_response()
+            self.server_state = self.state_errored
+        else:
+            yield from super().state_consume_response_body(event)
+
+
+def _closed(status: int) -> http.Response:
+    headers = {"X-Callgate-Reason": "gateway-error", "Content-Length": "0"}
+    return http.Response.make(status, b"", headers)
