@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "addons" / "callgate"
-WORDS = {"call", "decision", "journal", "duration", "web"}
+WORDS = {"call", "decision", "journal", "duration", "misfit", "web"}
 MAY_IMPORT = {
     "channel": set(),
     "identity": set(),

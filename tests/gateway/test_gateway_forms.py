@@ -114,7 +114,6 @@ def start(home: Home, form: str = "serve", **environ: str) -> subprocess.Complet
     )
 
 
-@pytest.mark.parametrize("form", ["serve", "mitmdump"])
 @pytest.mark.parametrize(
     ("harm", "says"),
     [
@@ -150,10 +149,14 @@ def start(home: Home, form: str = "serve", **environ: str) -> subprocess.Complet
         "no-state",
     ],
 )
-def test_bad_input_is_one_clear_line_and_status_2(form: str, harm: Any, says: str, folder: Path) -> None:
+def test_bad_input_is_one_clear_line_and_status_2(
+    harm: Any, says: str, folder: Path, request: pytest.FixtureRequest
+) -> None:
     home = make_home(folder)
     harm(home)
-    done = start(home, form)
+    # Both forms read everything in one place; that mitmdump ends like this is seen from a few.
+    few = request.node.callspec.id in ("missing", "bad-rule", "ledger-unwritable")
+    done = start(home, "mitmdump" if few else "serve")
     assert done.returncode == 2, done.stderr + done.stdout
     lines = [line for line in (done.stderr + done.stdout).splitlines() if line.startswith("callgate:")]
     assert len(lines) == 1
@@ -166,7 +169,10 @@ def test_a_port_in_use_is_said_with_its_key(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = start(home, CALLGATE_PROXY__LISTEN=f"127.0.0.1:{taken.getsockname()[1]}")
     assert done.returncode == 2
-    assert "proxy.listen" in done.stderr
+    said = done.stderr.strip()
+    assert said.startswith("callgate: proxy.listen: cannot listen on 127.0.0.1:")
+    assert said.endswith(": Address already in use")
+    assert "\n" not in said
 
 
 def test_a_state_folder_that_another_gateway_holds_is_refused(folder: Path) -> None:

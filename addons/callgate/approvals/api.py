@@ -21,6 +21,7 @@ from callgate.approvals.describe import plain
 from callgate.approvals.holds import Holds
 from callgate.approvals.webhooks import Webhooks
 from callgate.call import Refusal
+from callgate.misfit import dotted, explain
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,9 @@ async def handle(
         reason = route.body.model_validate(body).reason if route.body else ""
         return 200, await _answer(route, an_id, dict(parse_qsl(query)), plain(reason, 1000), person, holds)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        return 400, {"error": "bad-request", "message": f"{key}: {first['msg']}"}
+        first = error.errors(include_url=False)[0]
+        message = f"{dotted(first['loc'])}: {explain(first, models.Answer)}"
+        return 400, {"error": "bad-request", "message": message}
     except Refusal as refusal:
         return refusal.status, {"error": refusal.code, "message": refusal.detail}
 

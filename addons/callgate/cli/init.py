@@ -13,7 +13,8 @@ from rich.markup import escape
 from callgate.cli.common import console, fail
 from callgate.ledger import Signer
 from callgate.serve import secrets, template
-from callgate.serve.rooms import StateFolder, parse_upstream
+from callgate.serve.config import split_address, split_endpoint
+from callgate.serve.rooms import StateFolder
 
 _DEFAULT = ("baseline", "destructive", "indirect", "secrets", "iam-decides")
 
@@ -50,10 +51,15 @@ def init(
     callgate init gate --endpoint http://127.0.0.1:5000 --rules baseline,secrets,iam-decides
     callgate init gate --prod 111111111111 --protected 'arn:aws:s3:::billing-*'
     """
-    try:
-        parse_upstream(endpoint)
-    except ValueError as exc:
-        fail(f"--endpoint: {exc}")
+    for option, value, parse in (
+        ("--listen", listen, split_address),
+        ("--endpoint", endpoint, split_endpoint),
+    ):
+        try:
+            if value is not None:
+                parse(value)
+        except ValueError as exc:
+            fail(f"{option}: {exc}")
     asks = sys.stdin.isatty() and chosen is None
     names = _choose(asks, chosen)
     if asks:
@@ -138,7 +144,15 @@ def _tell(folder: Path, listen: str) -> None:
     out.print("Run the gateway:\n")
     out.print(f"  callgate serve --config {escape(str(folder / 'callgate.toml'))}\n", soft_wrap=True)
     out.print("What a runner exports (its OIDC token is for the audience `callgate`):\n")
-    out.print(f"  export HTTPS_PROXY=http://job:$TOKEN@{listen}", soft_wrap=True, markup=False)
+    out.print(f"  export HTTPS_PROXY={_proxy_url(listen)}", soft_wrap=True, markup=False)
     out.print(f"  export AWS_CA_BUNDLE={ca}", soft_wrap=True, markup=False)
     out.print(f"  export NODE_EXTRA_CA_CERTS={ca}\n", soft_wrap=True, markup=False)
     out.print("or, with everything set for every client:  callgate run -- COMMAND")
+
+
+def _proxy_url(listen: str) -> str:
+    """As runners write it: over TLS, but to the loopback."""
+    host, port = split_address(listen)
+    scheme = "http" if host in ("127.0.0.1", "::1", "localhost") else "https"
+    named = "GATEWAY" if host in ("0.0.0.0", "::") else listen.rpartition(":")[0]
+    return f"{scheme}://job:$TOKEN@{named}:{port}"

@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, Field, PlainValidator, ValidationError, mode
 
 from callgate.call import Call, Need
 from callgate.decision import Decision
+from callgate.misfit import dotted, explain
 from callgate.policy.deciding import decide
 from callgate.policy.errors import RuleError, line_of, syntax_error_line
 from callgate.policy.facts import Moment, identity_of
@@ -179,6 +180,4 @@ def _parse(name: str, text: str) -> CaseFile:
     except ValidationError as error:
         problem = error.errors()[0]
         loc = problem["loc"]
-        key = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in loc).lstrip(".")
-        message = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
-        raise RuleError(name, message.removeprefix("Value error, "), line=line_of(text, loc), key=key or None)
+        raise RuleError(name, explain(problem, CaseFile), line=line_of(text, loc), key=dotted(loc) or None)

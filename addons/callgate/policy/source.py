@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
+from callgate.misfit import Place, dotted, explain
 from callgate.policy import language
 from callgate.policy.errors import RuleError, line_of, syntax_error_line
-
-_Path = Sequence[str | int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class Source:
     data: Mapping[str, Any] = field(repr=False)
     says: language.RuleFile = field(repr=False)
 
-    def error(self, message: str, path: _Path, key: str | None = None) -> RuleError:
+    def error(self, message: str, path: Place, key: str | None = None) -> RuleError:
         """A RuleError about what stands at `path`; `key` is what to call it, if not by its path."""
         rule = None
         shown = list(path)
@@ -33,10 +32,8 @@ class Source:
             number = int(path[1])
             rule = str(self.data["rule"][number].get("id", f"number {number + 1}"))
             shown = shown[2:]
-        named = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in shown).lstrip(".")
-        return RuleError(
-            self.name, message, line=line_of(self.text, path), rule=rule, key=key or named or None
-        )
+        key = key or dotted(shown) or None
+        return RuleError(self.name, message, line=line_of(self.text, path), rule=rule, key=key)
 
 
 def raise_all(errors: Sequence[RuleError]) -> None:
@@ -59,43 +56,14 @@ def parse_source(name: str, text: str) -> Source:
         return Source(name, text, data, language.RuleFile.model_validate(data))
     except ValidationError as error:
         draft = Source(name, text, data, language.RuleFile())
-        raise_all([draft.error(*_explained(problem, data)) for problem in error.errors()])
+        raise_all([draft.error(_explained(problem), list(problem["loc"])) for problem in error.errors()])
         raise
 
 
-def _explained(problem: Any, data: Mapping[str, Any]) -> tuple[str, _Path]:
-    """Message and path of one of pydantic's errors."""
-    path = list(problem["loc"])
-    message = problem["msg"].removeprefix("Value error, ")
+def _explained(problem: ErrorDetails) -> str:
     match problem["type"]:
-        case "extra_forbidden":
-            near = difflib.get_close_matches(str(path[-1]), _keys(path[:-1]), n=1)
-            message = "unknown key" + (f"; did you mean {near[0]}?" if near else "")
-        case "missing":
-            message = "is missing"
-        case "literal_error":
-            message = f"is {problem['input']!r}; it can be {problem['ctx']['expected']}"
         case "too_short":
-            message = "is empty, so it could never match"
-        case "string_pattern_mismatch" if path[-1:] == ["id"]:
-            message = "wants letters, digits and . _ : / - (at most 100)"
-    return message, path
-
-
-def _keys(path: _Path) -> list[str]:
-    """The keys that the table at `path` may have."""
-    tables: dict[str, type[BaseModel]] = {
-        "rule": language.Rule,
-        "exemption": language.Exemption,
-        "observe": language.Observe,
-        "hold": language.Hold,
-        "between": language.Between,
-        "when": language.Condition,
-        "any": language.Condition,
-        "not": language.Tests,
-        "size": language.Size,
-    }
-    model: type[BaseModel] = language.RuleFile
-    for step in path:
-        model = tables.get(str(step), model)
-    return [info.alias or name for name, info in model.model_fields.items()]
+            return "is empty, so it could never match"
+        case "string_pattern_mismatch" if problem["loc"][-1] == "id":
+            return "wants letters, digits and . _ : / - (at most 100)"
+    return explain(problem, language.RuleFile)

@@ -7,14 +7,17 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from callgate.approvals import ApprovalSettings
-from callgate.aws import DEEPEST
+from callgate.aws import DEEPEST, Endpoints
+from callgate.channel import parse_ranges
 from callgate.duration import Duration
 from callgate.identity import IdentitySettings
 from callgate.ledger import LedgerSettings
+from callgate.misfit import dotted, explain
 
 _ENV = "CALLGATE_"
 # Variables with the prefix that are not settings of the file.
@@ -51,6 +54,14 @@ class AdminSettings(_Section):
     certificate: Path | None = None
     key: Path | None = None
 
+    @model_validator(mode="after")
+    def _speaks_tls(self) -> Self:
+        if self.listen is not None:
+            split_address(self.listen)
+            if self.certificate is None or self.key is None:
+                raise ValueError("listen needs certificate and key; it speaks TLS only")
+        return self
+
 
 class AwsSettings(_Section):
     """`endpoint`: a URL that stands in for all of AWS. `hosts`: hosts that runners address and that stand
@@ -62,6 +73,25 @@ class AwsSettings(_Section):
     hosts: tuple[str, ...] = ()
     private_ranges: tuple[str, ...] = ()
     ca: Path | None = None
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_endpoint(cls, value: str | None) -> str | None:
+        if value is not None:
+            split_endpoint(value)
+        return value
+
+    @field_validator("hosts")
+    @classmethod
+    def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        Endpoints.parse(value)
+        return value
+
+    @field_validator("private_ranges")
+    @classmethod
+    def _are_ranges(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        parse_ranges(value)
+        return value
 
 
 class LimitSettings(_Section):
@@ -120,6 +150,14 @@ def split_address(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def split_endpoint(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of a URL that stands in for AWS. Raises ValueError."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ValueError(f"an endpoint is http(s)://HOST[:PORT], not {url!r}")
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+
+
 def load_settings(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
     """Settings from the file at `path`, with paths made absolute. Raises ConfigError.
 
@@ -133,21 +171,22 @@ def load_settings(path: Path, environ: Mapping[str, str] = os.environ) -> Settin
         raise ConfigError(f"{path}: cannot be read: {exc}") from None
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError(f"{path}: is not TOML: {exc}") from None
+    overridden: dict[tuple[str | int, ...], str] = {}
     for name, text in environ.items():
-        if name.startswith(_ENV) and name not in _NOT_SETTINGS:
-            _override(raw, name.removeprefix(_ENV).lower().split("__"), text, name)
+        keys = name.removeprefix(_ENV).lower().split("__")
+        if name.startswith(_ENV) and name not in _NOT_SETTINGS and keys[0] in Settings.model_fields:
+            _override(raw, keys, text, name)
+            overridden[tuple(keys)] = name
     try:
         settings = Settings.model_validate(_anchored(raw, path.resolve().parent))
     except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False)[0]
-        key = ".".join(str(part) for part in first["loc"]) or "(file)"
-        raise ConfigError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from None
+        first = exc.errors(include_url=False)[0]
+        place = overridden.get(first["loc"]) or f"{path}: {dotted(first['loc']) or '(file)'}"
+        raise ConfigError(f"{place}: {explain(first, Settings)}") from None
     return settings
 
 
 def _override(raw: dict[str, Any], keys: list[str], text: str, name: str) -> None:
-    if keys[0] not in Settings.model_fields:
-        return
     try:
         value = tomllib.loads(f"v = {text}")["v"]
     except tomllib.TOMLDecodeError:

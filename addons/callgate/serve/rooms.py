@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from mitmproxy import flow
 
@@ -26,7 +25,7 @@ from callgate.journal import Record
 from callgate.ledger import Ledger, LedgerError, Signer
 from callgate.policy import RuleError
 from callgate.serve import secrets
-from callgate.serve.config import ConfigError, Settings
+from callgate.serve.config import ConfigError, Settings, split_endpoint
 from callgate.serve.rules_file import RulesInForce
 
 
@@ -157,8 +156,6 @@ def open_rooms(settings: Settings, show: Callable[[flow.Flow], Awaitable[None]],
         if file is not None and file.exists():
             secrets.check_private(file)
     mask_key = secrets.read_mask_key(state.mask_key)
-    endpoints = _parsed("aws.hosts", Endpoints.parse, settings.aws.hosts)
-    upstream = _parsed("aws.endpoint", parse_upstream, settings.aws.endpoint)
     try:
         rules = RulesInForce(settings.rules)
     except RuleError as exc:
@@ -185,7 +182,7 @@ def open_rooms(settings: Settings, show: Callable[[flow.Flow], Awaitable[None]],
         health=lambda: rooms.health(),
         refusals=lambda session: rooms.refusals(session),
         show=show,
-        endpoints=endpoints,
+        endpoints=Endpoints.parse(settings.aws.hosts),
         mask_key=mask_key,
         terms=Terms(
             mode=settings.mode,
@@ -204,8 +201,8 @@ def open_rooms(settings: Settings, show: Callable[[flow.Flow], Awaitable[None]],
             reading=Limits(limits.decoded_body, limits.depth, limits.parameters),
             mask_limit=limits.masked_response,
             hold_body=limits.hold_body,
-            upstream=upstream,
-            private_ranges=_parsed("aws.private_ranges", parse_ranges, settings.aws.private_ranges),
+            upstream=Upstream(*split_endpoint(endpoint)) if (endpoint := settings.aws.endpoint) else None,
+            private_ranges=parse_ranges(settings.aws.private_ranges),
             plaintext=settings.proxy.plaintext,
             resume_groups=settings.approvals.resume_groups,
             watched=watched,
@@ -229,20 +226,3 @@ def open_rooms(settings: Settings, show: Callable[[flow.Flow], Awaitable[None]],
 def _files_with_secrets(settings: Settings) -> Iterator[Path | None]:
     for webhook in settings.approvals.webhooks:
         yield from (webhook.url_file, webhook.key_file)
-
-
-def parse_upstream(url: str | None) -> Upstream | None:
-    """The endpoint that stands in for AWS. Raises ValueError."""
-    if url is None:
-        return None
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
-        raise ValueError(f"an endpoint is http(s)://HOST[:PORT], not {url!r}")
-    return Upstream(parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
-
-
-def _parsed[T, R](key: str, parse: Callable[[T], R], value: T) -> R:
-    try:
-        return parse(value)
-    except ValueError as exc:
-        raise ConfigError(f"{key}: {exc}") from None

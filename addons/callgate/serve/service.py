@@ -119,7 +119,9 @@ class Service(Bundle):
         for instance in proxyserver.servers:
             if not instance.is_running:
                 listen = self.rooms.settings.proxy.listen
-                fail(ConfigError(f"proxy.listen: cannot listen on {listen}: {instance.last_exception}"))
+                error = instance.last_exception
+                why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+                fail(ConfigError(f"proxy.listen: cannot listen on {listen}: {why}"))
 
     def _announce(self) -> None:
         host, port = self.master.addons.get("proxyserver").listen_addrs()[0][:2]
