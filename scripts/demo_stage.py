@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -199,7 +200,9 @@ class Stage:
     def start_gateway(self) -> None:
         """Start the gateway in the form that is wanted, and wait for it."""
         option = ["--set", f"callgate_config={self.config}"]
-        web = ["--no-web-open-browser", "--web-port", "0"]
+        # mitmweb says the port that it was asked for, so it has to be a real one.
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            web = ["--no-web-open-browser", "--web-port", str(free.getsockname()[1])]
         command = {
             "serve": [str(BIN / "callgate"), "serve", "--config", str(self.config)],
             "mitmweb": [str(BIN / "mitmweb"), "-s", str(ROOT / "addons" / "gateway.py"), *option, *web],
