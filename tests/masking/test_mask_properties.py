@@ -3,6 +3,7 @@
 import json
 import random
 from typing import Any
+from unittest import mock
 
 import jsonpath_ng.ext
 import pytest
@@ -15,7 +16,7 @@ from synthetic import response_of, value_of
 from callgate.aws import service_model
 from callgate.call import Call, HttpResponse, Refusal
 from callgate.decision import Mask
-from callgate.masking import stream_masker
+from callgate.masking import json_spans, stream_masker
 from callgate.masking.eventstream import Message
 
 WEB = Call(service="http", operation="GET", candidates=(("http", "GET"),), protocol="http", region=None)
@@ -80,6 +81,16 @@ def test_only_what_a_path_reaches_changes(
     text = json.dumps(document, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     if ascii_only or not any("\ud800" <= sign <= "\udfff" for sign in text.decode("utf-8", "surrogatepass")):
         assert json.loads(mask(WEB, answer(text), path).response.body) == reference(document, path)
+
+
+@given(
+    st.lists(DOCUMENTS, min_size=1, max_size=3), st.sampled_from(PATHS), st.integers(0, 40), st.integers(1, 3)
+)
+def test_how_far_is_looked_ahead_changes_nothing(items: list[Any], path: str, far: int, tries: int) -> None:
+    document = {"a": items * 3, "b": items, "d": [{"c": items}] * 2}
+    with mock.patch.multiple(json_spans, NEAR=0, FAR=far, TRIES=tries):
+        text = mask(WEB, answer(json.dumps(document)), path).response.body
+    assert json.loads(text) == reference(document, path)
 
 
 @given(DOCUMENTS, st.sampled_from(PATHS), st.sampled_from([None, 1]))

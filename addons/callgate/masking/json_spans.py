@@ -8,6 +8,7 @@ like any other.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import re
@@ -19,7 +20,7 @@ from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 from callgate.decision import Mask
 from callgate.masking.edits import DEPTH, Edits, unreadable
-from callgate.masking.places import Place, Plan, WireName, no_value
+from callgate.masking.places import KEPT, Place, Plan, WireName, no_value
 from callgate.masking.scalars import Scalars, Trail
 
 WS: Final = r"[ \t\n\r]*+"
@@ -33,6 +34,9 @@ ARRAYS: Final = frozenset({"list", "document"})
 
 NEAR: Final = 100
 """Objects are not measured when a name that matters stands this near: it most likely stands in them."""
+
+FAR: Final = 16_384
+"""What is longer is walked, unless no name that matters follows at all."""
 
 TRIES: Final = 16
 """Of objects at one place, only every so many-th is measured while names that matter stand in them."""
@@ -160,6 +164,7 @@ class _Walk:
         self.dropped: list[tuple[int, int]] = []
         self.needles: dict[frozenset[str], _Needles] = {}
         self.waits: dict[Place, int] = {}
+        self.sites: dict[tuple[Place, Trail], _Site] = {}
         self.depth = 0
 
     def space(self, at: int) -> int:
@@ -203,8 +208,12 @@ class _Walk:
         if needles is None:
             needles = self.needles[place.needles] = _Needles(self.text, place.needles)
         next_one = needles.after(at)
-        if next_one - at >= NEAR and (end := int(_scan(self.text, at)[1])) <= next_one:
-            return end
+        if next_one == len(self.text):
+            return int(_scan(self.text, at)[1])
+        if next_one - at >= NEAR:
+            # A value that goes on behind the name fails here, and has cost no more than the way to it.
+            with contextlib.suppress(ValueError, StopIteration):
+                return at + int(_scan(self.text[at : min(next_one, at + FAR)], 0)[1])
         self.waits[place] = TRIES - 1
         return None
 
@@ -219,50 +228,58 @@ class _Walk:
             self.edits.put(at, end, new)
 
     def object(self, at: int, place: Place, trail: Trail) -> int:
-        text, next_event = self.text, _events(place.names, place.inner).match
-        wants, union = place.wants_values, place.kind == "union"
+        site = self.sites.get((place, trail))
+        if site is None:
+            site = self.sites[place, trail] = _Site(place, trail)
+        text, next_event, fixed, put = self.text, site.next_event, site.fixed, self.edits.changes.append
         at += 1
-        first = True
         while True:
             event = next_event(text, at)
             assert event is not None
-            start = event.end(1)
-            if start > at:
-                if text[start - 1] != ",":
-                    # The run went to the last member.
-                    return event.end() + 1
-                first = False
             key, scalar, sign = event.group(2, 3, 4)
-            if key is None:
+            if sign is not None and key in fixed and scalar[0] == '"':
+                hit, new = fixed[key]
+                hit()
+                put((*event.span(3), new))
                 at = event.end()
-                if first and text[at] == "}":
-                    return at + 1
-                if text[at] != '"':
-                    raise ValueError("a name is missing")
-                start = at
-                key, at = scanstring(text, at + 1, True)
-                at = self.expect(":", at)
             else:
-                start = event.start(2) - 1
-                at = event.end() if scalar is None else event.start(3)
-            first = False
-            child = place.member(key, self.reader(at, place, key) if wants else no_value)
-            if child.drops and not union:
-                at = self.space(self.drop(start, at, trail.below(place, key)))
-            elif sign is None:
-                at = self.space(self.value(at, child, trail.below(place, key)))
-            else:
-                if child.way is not None:
-                    self.scalar(at, event.end(3), child, trail.below(place, key))
-                at = event.end()
-                if sign == "}":
-                    return at
-                continue
-            if text[at] == "}":
-                return at + 1
-            if text[at] != ",":
-                raise ValueError("a comma is missing")
-            at += 1
+                at = self.member(event, site)
+                sign = text[at - 1]
+            if sign == "}":
+                return at
+
+    def member(self, event: re.Match[str], site: _Site) -> int:
+        """What `event` found: a member, or that none follows. Gives the position behind the sign after it."""
+        text, place, trail = self.text, site.place, site.trail
+        key, scalar, sign = event.group(2, 3, 4)
+        at = event.end()
+        if key is not None:
+            start = event.start(2) - 1
+            if scalar is not None:
+                at = event.start(3)
+        elif text[at] == "}" and text[event.end(1) - 1] != ",":
+            # The object is empty, or the run went to its last member.
+            return at + 1
+        elif text[at] != '"':
+            raise ValueError("a name is missing")
+        else:
+            start = at
+            key, at = scanstring(text, at + 1, True)
+            at = self.expect(":", at)
+        child = place.member(key, self.reader(at, place, key) if site.wants else no_value)
+        below = trail.below(place, key)
+        if child.drops and not site.union:
+            at = self.drop(start, at, below)
+        elif sign is None:
+            at = self.value(at, child, below)
+        else:
+            site.keep(key, child, below)
+            self.scalar(at, event.end(3), child, below)
+            return event.end()
+        at = self.space(at)
+        if text[at] not in ",}":
+            raise ValueError("a comma is missing")
+        return at + 1
 
     def array(self, at: int, place: Place, trail: Trail) -> int:
         text = self.text
@@ -301,6 +318,24 @@ class _Walk:
 
     def reader(self, at: int, place: Place, key: str | None) -> Callable[[], Any]:
         return lambda: modelled(_read(self.text, at)[0], place.shape_below(key), place.plan.wire_name)
+
+
+class _Site:
+    """Objects of one kind in one text: what their walks share."""
+
+    def __init__(self, place: Place, trail: Trail) -> None:
+        self.place = place
+        self.trail = trail
+        self.next_event = _events(place.names, place.inner).match
+        self.wants = place.wants_values
+        self.union = place.kind == "union"
+        self.fixed: dict[str, tuple[Callable[[], None], str]] = {}
+        """Name -> where a string under it is masked, and what it becomes, whatever it holds."""
+
+    def keep(self, key: str, child: Place, below: Trail) -> None:
+        """Remember what becomes of strings under a name, if that is always the same."""
+        if child.fixed_json is not None and not self.wants and len(self.fixed) < KEPT:
+            self.fixed[key] = below.hit, child.fixed_json
 
 
 class _Needles:

@@ -9,6 +9,7 @@ are refused, and encodings other than UTF-8.
 from __future__ import annotations
 
 import codecs
+import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -74,7 +75,12 @@ def mask_error(body: bytes, place: Place, scalars: Scalars) -> bytes:
 
 def local(element: Element) -> str:
     """The name of an element without its namespace."""
-    return element.tag.rpartition("}")[2]
+    return _local(element.tag)
+
+
+@functools.lru_cache(maxsize=4096)
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2]
 
 
 def wire_name(name: str, shape: Shape) -> str:
@@ -201,7 +207,7 @@ class _Walk:
         counted: dict[str, int] = {}
         wants, union = place.wants_values, place.kind == "union"
         for child in element:
-            name = local(child)
+            name = _local(child.tag)
             below = place.member(name, self.reader(element, name, place) if wants else no_value)
             if below.idle and not len(child):
                 continue
@@ -275,11 +281,8 @@ class _Walk:
         if not self.contents and not self.attributes:
             return self.body
         edits: Edits[bytes] = Edits()
-        wanted = [
-            (index, element)
-            for index, element in enumerate(root.iter())
-            if element in self.contents or element in self.attributes
-        ]
+        changed = self.contents.keys() | self.attributes.keys()
+        wanted = [(index, element) for index, element in enumerate(root.iter()) if element in changed]
         starts = self.starts()
         passed = 0
         for index, element in wanted:
@@ -329,6 +332,9 @@ class _Walk:
 
     def close(self, at: int) -> int:
         """Where the end tag stands of the element whose content begins at `at`."""
+        first = self.body.find(b"<", at)
+        if self.body.startswith(b"</", first):
+            return first
         depth = 0
         for found in _tags(self.body, at):
             if found[1]:
