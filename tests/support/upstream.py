@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,23 +73,20 @@ def _read_request(stream: socket.socket, recorder: Recorder, buffer: bytearray) 
 
 
 @contextmanager
-def recorder(answer: bytes | Callable[[bytes], bytes] = EMPTY, port: int = 0) -> Iterator[Recorder]:
-    """A running recorder on the loopback, at `port` if that is not 0."""
+def serving(serve: Callable[[socket.socket], None], port: int = 0) -> Iterator[int]:
+    """A server on the loopback, at `port` if that is not 0; gives its port.
+
+    `serve` has each connection in a thread of its own, until it returns or the connection breaks.
+    """
     listener = socket.create_server(("127.0.0.1", port))
-    state = Recorder(listener.getsockname()[1], answer)
     streams: list[socket.socket] = []
 
-    def serve(stream: socket.socket) -> None:
-        buffer = bytearray()
+    def alone(stream: socket.socket) -> None:
         with stream:
-            while (request := _read_request(stream, state, buffer)) is not None:
-                state.requests.append(request)
-                state.arrived.set()
-                reply = state.answer(request) if callable(state.answer) else state.answer
-                try:
-                    stream.sendall(reply)
-                except OSError:
-                    return
+            try:
+                serve(stream)
+            except OSError:
+                return
 
     def accept() -> None:
         while True:
@@ -96,14 +94,13 @@ def recorder(answer: bytes | Callable[[bytes], bytes] = EMPTY, port: int = 0) ->
                 stream, _ = listener.accept()
             except OSError:
                 return
-            state.accepted += 1
             streams.append(stream)
-            threading.Thread(target=serve, args=(stream,), daemon=True).start()
+            threading.Thread(target=alone, args=(stream,), daemon=True).start()
 
     thread = threading.Thread(target=accept, daemon=True)
     thread.start()
     try:
-        yield state
+        yield listener.getsockname()[1]
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
@@ -113,3 +110,26 @@ def recorder(answer: bytes | Callable[[bytes], bytes] = EMPTY, port: int = 0) ->
             except OSError:
                 continue
         thread.join(5)
+
+
+def reset(stream: socket.socket) -> None:
+    """Have the closing of `stream` reset the connection."""
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+@contextmanager
+def recorder(answer: bytes | Callable[[bytes], bytes] = EMPTY, port: int = 0) -> Iterator[Recorder]:
+    """A running recorder on the loopback, at `port` if that is not 0."""
+    state = Recorder(port, answer)
+
+    def serve(stream: socket.socket) -> None:
+        state.accepted += 1
+        buffer = bytearray()
+        while (request := _read_request(stream, state, buffer)) is not None:
+            state.requests.append(request)
+            state.arrived.set()
+            reply = state.answer(request) if callable(state.answer) else state.answer
+            stream.sendall(reply)
+
+    with serving(serve, port) as state.port:
+        yield state

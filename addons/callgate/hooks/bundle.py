@@ -272,6 +272,10 @@ class Bundle:
             data.server.error = None
             self.clients.settled(data.client.id)
 
+    def server_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
+        """A connection to AWS, or a tunnel's, is open."""
+        self.clients.hear_out(data.client.id, data.server)
+
     async def client_disconnected(self, client: connection.Client) -> None:
         """No call of a connection stays without its terminal entry."""
         self.clients.left(client.id)

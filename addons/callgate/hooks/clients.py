@@ -11,6 +11,7 @@ from typing import Any
 from callgate.call import Refusal
 from callgate.hooks.bounds import Bounds
 from callgate.hooks.pressure import Gate
+from callgate.hooks.upstream import hear_out
 
 
 class Clients:
@@ -71,6 +72,11 @@ class Clients:
         """Go on reading from a client, or stop: what it sends then waits on its side."""
         if io := self._io(client_id):
             io.reader.let(goes_on)
+
+    def hear_out(self, client_id: str, server: Any) -> None:
+        """What comes from an upstream is read to its end, though it hangs up."""
+        io = self._handlers()[client_id].transports[server]
+        io.reader, io.writer = hear_out(io.writer)
 
     def _io(self, client_id: str) -> Any:
         handler = self._handlers().get(client_id)

@@ -129,15 +129,7 @@ class StrictHttp1Server(Http1Server):
 
     def _refuse(self, refusal: Refusal) -> layer.CommandGenerator[None]:
         yield RefusedHeadHook(RefusedHead(self.context.client, refusal))
-        answer = http.Response.make(
-            refusal.status,
-            f"{refusal.code}: {refusal.detail}\n",
-            {
-                "Content-Type": "text/plain; charset=utf-8",
-                "Connection": "close",
-                "X-Callgate-Reason": refusal.code,
-            },
-        )
+        answer = _answer(refusal)
         if refusal.status == 407:
             answer.headers["Proxy-Authenticate"] = 'Basic realm="callgate"'
         yield commands.SendData(self.conn, assemble_response(answer))
@@ -161,9 +153,33 @@ class StrictHttp1Server(Http1Server):
         self.state = self.done
 
     def send(self, event: HttpEvent) -> layer.CommandGenerator[None]:
-        if isinstance(event, http_layers.ResponseProtocolError):
-            # mitmproxy's text names addresses and system errors, which tell a client what can be reached.
-            event = http_layers.ResponseProtocolError(
-                event.stream_id, "Callgate could not pass this request on, or its answer back.", event.code
-            )
-        yield from super().send(event)
+        if not isinstance(event, http_layers.ResponseProtocolError):
+            yield from super().send(event)
+            return
+        # mitmproxy's own answer names addresses and system errors, which tell a client what can be reached.
+        status = event.code.http_status_code()
+        if self.conn.state & connection.ConnectionState.CAN_WRITE:
+            if status is not None and not self.response:
+                unreachable = event.code is http_layers.ErrorCode.CONNECT_FAILED
+                yield commands.SendData(
+                    self.conn, assemble_response(_failure(status, unreachable=unreachable))
+                )
+            yield commands.CloseConnection(self.conn)
+
+
+def _answer(refusal: Refusal) -> http.Response:
+    headers = {
+        "Content-Type": "text/plain; charset=utf-8",
+        "Connection": "close",
+        "X-Callgate-Reason": refusal.code,
+    }
+    return http.Response.make(refusal.status, f"{refusal.code}: {refusal.detail}\n", headers)
+
+
+def _failure(status: int, *, unreachable: bool) -> http.Response:
+    """SDKs read an answer in HTML as that of something on the way, whatever the protocol, and come back."""
+    code = "upstream-unreachable" if unreachable else "upstream-failed"
+    answer = _answer(Refusal(code, "AWS's answer did not arrive, or not whole.", status=status))
+    answer.text = f"<html><body>{answer.text}</body></html>\n"
+    answer.headers["Content-Type"] = "text/html; charset=utf-8"
+    return answer

@@ -4,6 +4,7 @@
 - raw request heads are judged before anything parses them, and refused ones are recorded (`heads`);
 - an answer that is known at the head goes out at once, and the rest of the upload is thrown away (`stream`);
 - bodies that have to be read whole are bounded (`stream`);
+- interim answers (1xx) are passed over, and what AWS said before it hung up is heard (`upstream`);
 - what crashes a layer of mitmproxy (HTTP trailers do) closes the connection instead of hanging it (here).
 """
 
@@ -12,12 +13,15 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from mitmproxy.proxy import commands, context, events, layer
+from mitmproxy.connection import Server
+from mitmproxy.proxy import commands, context, events, layer, tunnel
+from mitmproxy.proxy.layers import ServerTLSLayer
 from mitmproxy.proxy.layers import http as http_layers
 
 from callgate.hooks.bounds import PORTAL_BODY, Bounds
 from callgate.hooks.heads import StrictHttp1Server
 from callgate.hooks.stream import AtOnce, Stream
+from callgate.hooks.upstream import Upstream
 
 _JOIN_BYTES = 16 * 1024
 # What no hook has looked at is not connected to: `server_connect` takes this off a connection.
@@ -50,6 +54,29 @@ class Http(http_layers.HttpLayer):
         stream.bounds, stream.at_once = self.bounds, self.at_once
         self.streams[stream_id] = stream
         yield from self.event_to_child(stream, events.Start())
+
+    def get_connection(
+        self, event: http_layers.GetHttpConnection, *, reuse: bool = True
+    ) -> layer.CommandGenerator[None]:
+        """As mitmproxy's, for HTTP/1.1 alone: the connection that is open, or a new one."""
+        for known in self.connections:
+            if reuse and event.connection_spec_matches(known) and known.connected:
+                stream = self.command_sources.pop(event)
+                done = http_layers.GetHttpConnectionCompleted(event, (known, None))
+                yield from self.event_to_child(stream, done)
+                return
+        ours = self.context.fork()
+        ours.server = Server(address=event.address)
+        stack = tunnel.LayerStack()
+        if event.tls:
+            # The certificate is checked against the client's name for the host, or its stand-in's own.
+            same = event.address == self.context.server.address
+            ours.server.sni = (same and self.context.client.sni) or event.address[0]
+            stack /= ServerTLSLayer(ours)
+        stack /= Upstream(ours)
+        self.connections[ours.server] = stack[0]
+        self.waiting_for_establishment[ours.server].append(event)
+        yield from self.event_to_child(stack[0], events.Start())
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         try:

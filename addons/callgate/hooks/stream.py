@@ -47,6 +47,7 @@ class Stream(Patient, http_layers.HttpStream):
     at_once: AtOnce
     idle = False
     lingers_until = 0.0
+    ended_early = False
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, events.Wakeup):
@@ -110,6 +111,10 @@ class Stream(Patient, http_layers.HttpStream):
         yield http_layers.SendHttp(http_layers.ResponseEndOfMessage(self.stream_id), self.context.client)
         self.flow.live = False
         self.request_body_buf.clear()
+        yield from self._throw_away()
+
+    def _throw_away(self) -> layer.CommandGenerator[None]:
+        """The answer is out; what is still coming goes nowhere."""
         self.client_state = self.state_discard
         self.server_state = self.state_errored
         # Closing at once would reset the connection under a client that still sends, and it would lose the
@@ -132,6 +137,30 @@ class Stream(Patient, http_layers.HttpStream):
         if isinstance(event, http_layers.RequestEndOfMessage):
             yield commands.CloseConnection(self.context.client)
             self.client_state = self.state_errored
+
+    def send_response(self, already_streamed: bool = False) -> layer.CommandGenerator[None]:
+        yield from super().send_response(already_streamed)
+        if self.server_state == self.state_done and self.client_state == self.state_stream_request_body:
+            # AWS may answer before an upload has ended. That answer's end does not wait for the upload's.
+            self.ended_early = True
+            yield http_layers.SendHttp(http_layers.ResponseEndOfMessage(self.stream_id), self.context.client)
+
+    def flow_done(self) -> layer.CommandGenerator[None]:
+        if self.ended_early:
+            self.flow.live = False
+            yield http_layers.DropStream(self.stream_id)
+        else:
+            yield from super().flow_done()
+
+    def handle_protocol_error(
+        self, event: http_layers.RequestProtocolError | http_layers.ResponseProtocolError
+    ) -> layer.CommandGenerator[None]:
+        if self.ended_early and isinstance(event, http_layers.ResponseProtocolError):
+            # It hung up after its answer, which the client has yet to read.
+            if self.client_state == self.state_stream_request_body:
+                yield from self._throw_away()
+            return
+        yield from super().handle_protocol_error(event)
 
     def state_consume_request_body(self, event: events.Event) -> layer.CommandGenerator[None]:
         if (
