@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from test_hostile_tokens import HOSTILE, KEY, basic, claims
+from hostile_tokens import KEY, hostile
+from test_hostile_tokens import HOSTILE, basic
 
+from local_issuer import github_claims
 from support.gateway import Gateway, make_home, running
 from support.upstream import Recorder, recorder
 
@@ -31,6 +33,16 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, upstream: Recorder) -> Ite
         yield started
 
 
+@pytest.fixture(scope="module")
+def tokens() -> dict[str, str | Callable[[], str]]:
+    """Made when they are needed: what has expired while it waited would be refused for that alone."""
+    return hostile(int(time.time()))
+
+
+def claims(**members: Any) -> dict[str, Any]:
+    return github_claims(time.time(), **members)
+
+
 def connect(gateway: Gateway, *headers: str, target: str = UPSTREAM_HOST) -> tuple[bytes, float]:
     """The answer to a CONNECT with these headers, and the seconds it took."""
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", *headers, "", ""]
@@ -49,8 +61,10 @@ def test_an_honest_token_opens_a_tunnel(gateway: Gateway, upstream: Recorder) ->
 
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.case("A02")
-def test_a_hostile_token_gets_407_and_reaches_nobody(name: str, gateway: Gateway, upstream: Recorder) -> None:
-    token = HOSTILE[name]
+def test_a_hostile_token_gets_407_and_reaches_nobody(
+    name: str, gateway: Gateway, upstream: Recorder, tokens: dict[str, str | Callable[[], str]]
+) -> None:
+    token = tokens[name]
     token = token() if callable(token) else token
     answer, seconds = connect(gateway, f"Proxy-Authorization: {basic('job:' + token)}")
     assert answer.startswith(b"HTTP/1.1 407")
@@ -62,15 +76,12 @@ def test_a_hostile_token_gets_407_and_reaches_nobody(name: str, gateway: Gateway
     "headers",
     [
         [],
-        [
-            f"Proxy-Authorization: {basic('a:b')}",
-            f"Proxy-Authorization: {basic('job:' + KEY.token(claims()))}",
-        ],
-        [f"Proxy-Authorization: {basic('a:b')}, {basic('job:' + KEY.token(claims()))}"],
-        [f"Authorization: {basic('job:' + KEY.token(claims()))}"],
-        [f"X-Callgate-Identity: {KEY.token(claims())}"],
+        ["Proxy-Authorization: {other}", "Proxy-Authorization: {good}"],
+        ["Proxy-Authorization: {other}, {good}"],
+        ["Authorization: {good}"],
+        ["X-Callgate-Identity: {token}"],
         ["Proxy-Authorization: Basic ???"],
-        ["Proxy-Authorization: Basic " + base64.b64encode(b"job:\xff\xfe").decode()],
+        ["Proxy-Authorization: {latin}"],
         ["Proxy-Authorization: Negotiate AAAA"],
         ["Proxy-Authorization:"],
         ["Proxy-Authorization: Bearer cgs_" + "A" * 43],
@@ -80,6 +91,14 @@ def test_a_hostile_token_gets_407_and_reaches_nobody(name: str, gateway: Gateway
 def test_a_malformed_or_missing_credential_reaches_nobody(
     headers: list[str], gateway: Gateway, upstream: Recorder
 ) -> None:
+    token = KEY.token(claims())
+    parts = {
+        "token": token,
+        "good": basic("job:" + token),
+        "other": basic("a:b"),
+        "latin": basic(b"job:\xff\xfe"),
+    }
+    headers = [header.format(**parts) for header in headers]
     answer, seconds = connect(gateway, *headers)
     assert answer.split(b" ")[1] in (b"407", b"400")
     assert seconds < 1
@@ -87,20 +106,20 @@ def test_a_malformed_or_missing_credential_reaches_nobody(
 
 
 def test_every_refusal_is_counted_in_the_ledger_and_none_holds_a_credential(
-    tmp_path: Path, upstream: Recorder
+    tmp_path: Path, upstream: Recorder, tokens: dict[str, str | Callable[[], str]]
 ) -> None:
     home = make_home(tmp_path / "gate", endpoint=upstream.url, key=KEY)
     names = ["no kid", "aud ''", "signed by another key", "alg 'none'", "two parts"]
-    tokens = [HOSTILE[name] for name in names if isinstance(HOSTILE[name], str)]
+    sent = [tokens[name] for name in names]
     with running(home) as gateway:
-        for token in [*tokens, *tokens]:
+        for token in [*sent, *sent]:
             connect(gateway, f"Proxy-Authorization: {basic(f'job:{token}')}")
         gateway.stop()
         refused = gateway.entries("connection.refused")
-        assert sum(each.get("count") or 1 for each in refused) == 2 * len(tokens)
+        assert sum(each.get("count") or 1 for each in refused) == 2 * len(sent)
         assert {each["statusCode"] for each in refused} == {407}
         kept = (home.folder / "state" / "ledger.db").read_bytes() + gateway.log.read_bytes()
-        for token in tokens:
+        for token in sent:
             assert isinstance(token, str)
             assert token.split(".")[1].encode() not in kept
     assert upstream.accepted == 0
