@@ -109,6 +109,19 @@ def test_a_broken_file_is_one_line_and_status_2(tmp_path: Path) -> None:
         ),
         ('effect = "allow"\naction = "tunnel:Connect"\nresource = "pypi.org"', "can never match a tunnel"),
         ('effect = "allow"\naction = "http:GET"\nresource = "pypi.org/*"', "can never match a URL"),
+        ('effect = "allow"\naction = "http:GET"', "action: without resource, the TLS of every host"),
+        (
+            'effect = "allow"\naction = "tunnel:Connect"\nresource = "sts.eu-west-1.amazonaws.com:443"',
+            "resource: can never match a tunnel: sts.eu-west-1.amazonaws.com is an API of AWS",
+        ),
+        (
+            'effect = "deny"\naction = "s3:*"\naccount = ["11111111111"]',
+            "account: '11111111111' is no account",
+        ),
+        (
+            'effect = "deny"\naction = "s3:*"\nregion = "eu-wset-1"',
+            "no region eu-wset-1; did you mean eu-west-1",
+        ),
         (
             'effect = "allow"\naction = "s3:GetObject"\n'
             '[[rule]]\nid = "d"\neffect = "deny"\naction = "s3:Get*"',

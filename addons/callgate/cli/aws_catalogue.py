@@ -7,6 +7,7 @@ from functools import cache, cached_property
 from typing import Any
 
 from callgate.aws import iam, needs_of
+from callgate.aws.hosts import aws_host
 from callgate.aws.index import index
 from callgate.aws.models import model_of
 from callgate.call import Call, Need
@@ -64,6 +65,14 @@ class AwsCatalogue:
         """botocore's shape of the response."""
         model = model_of(*operation.split(":"))
         return model.output_shape if model else None
+
+    def regions(self) -> Collection[str]:
+        """Those of botocore's endpoints."""
+        return index().regions
+
+    def is_api_host(self, host: str) -> bool:
+        """As CONNECT finds it."""
+        return aws_host(host.lower()) is not None
 
     def needs_of(self, call: Call) -> tuple[Need, ...]:
         """As the gateway works them out."""

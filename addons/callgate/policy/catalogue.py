@@ -39,6 +39,14 @@ class Catalogue(Protocol):
         """botocore's shape of an operation's response; None if it has none or is not modelled."""
         ...
 
+    def regions(self) -> Collection[str]:
+        """AWS's regions."""
+        ...
+
+    def is_api_host(self, host: str) -> bool:
+        """Whether calls to `host` are read as an API of AWS."""
+        ...
+
     def needs_of(self, call: Call) -> tuple[Need, ...]:
         """The needs of a call, from its operation, parameters, region and account."""
         ...

@@ -69,6 +69,7 @@ class _Checker:
         yield from self._names(rule)
         yield from self._levels(rule)
         yield from self._resources(rule)
+        yield from self._places(rule)
         yield from self._accounts(rule)
         yield from self._outside(rule)
         yield from self._paths(rule)
@@ -118,6 +119,17 @@ class _Checker:
             if missed and (narrow or len(missed) == len(actions)):
                 yield "resource", self._missed(word, actions, missed)
 
+    def _places(self, rule: language.Rule) -> _Warnings:
+        """Accounts and regions that there cannot be."""
+        for key, match in (("account", rule.account), ("resource_account", rule.resource_account)):
+            for word in self._expand(match.words) if match else ():
+                if word.isdecimal() and len(word) != 12:
+                    yield key, f"{word!r} is no account id: those have 12 digits"
+        regions = self._aws.regions()
+        for word in self._expand(rule.region.words) if rule.region else ():
+            if not any(Glob(word).matches(region) for region in regions):
+                yield "region", f"there is no region {word}{near(word, regions)}"
+
     def _accounts(self, rule: language.Rule) -> _Warnings:
         if rule.effect != "allow" or rule.resource_account is None or rule.operation:
             return
@@ -149,9 +161,14 @@ class _Checker:
     def _outside(self, rule: language.Rule) -> _Warnings:
         """Resources of calls to hosts outside AWS have a form of their own."""
         names = [name.lower() for name in self._expand(rule.action or rule.operation or ())]
+        if rule.resource is None and any(name.startswith("http:") for name in names):
+            yield "action", "without resource, the TLS of every host outside AWS is opened for this rule"
         if not names or rule.resource is None or rule.resource.negated:
             return
         for word in self._expand(rule.resource.words):
+            host = word.rpartition(":")[0]
+            if all(name.startswith("tunnel:") for name in names) and self._aws.is_api_host(host):
+                yield "resource", f"can never match a tunnel: {host} is an API of AWS, judged call by call"
             if all(name.startswith("tunnel:") for name in names) and not Glob(word).intersects("*:*"):
                 yield (
                     "resource",
