@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -43,23 +41,13 @@ class Job:
         return True
 
 
-def health(gateway: Gateway) -> tuple[int, dict[str, Any]]:
-    with socket.socket(socket.AF_UNIX) as admin:
-        admin.connect(str(gateway.home.folder / "state" / "admin.sock"))
-        admin.sendall(b"GET /healthz HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")
-        with admin.makefile("rb") as stream:
-            status = int(stream.readline().split()[1])
-            body = stream.read().partition(b"\r\n\r\n")[2]
-    return status, json.loads(body)
-
-
 def outage(folder: Path, upstream: Recorder, fault: Fault, reason: str, seconds: float) -> None:
     home = make_home(folder, endpoint=upstream.url)
     state = folder / "state"
     with running(home) as gateway:
         job = Job(gateway)
         assert job.call()
-        assert health(gateway)[0] == 200
+        assert gateway.health()[0] == 200
         with fault(state, gateway.process.pid):
             until = time.monotonic() + seconds
             wait_for(lambda: not job.call(), what="a refusal")
@@ -68,13 +56,13 @@ def outage(folder: Path, upstream: Recorder, fault: Fault, reason: str, seconds:
             for error in job.refused:
                 assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 503
                 assert re.search(reason, error.response["Error"]["Message"])
-            status, said = health(gateway)
+            status, said = gateway.health()
             assert status == 503
             assert re.search(reason, json.dumps(said))
             assert "calls are refused" in gateway.log.read_text()
         wait_for(job.call, what="a call that passes again")
         assert job.call()
-        assert health(gateway)[0] == 200
+        assert gateway.health()[0] == 200
         gateway.ended(len(job.passed))
         assert gateway.callgate("verify").returncode == 0
     assert len(upstream.requests) == len(job.passed)

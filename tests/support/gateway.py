@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -201,6 +202,16 @@ class Gateway:
 
         ends: list[dict[str, Any]] = wait_for(enough, seconds, f"{count} terminal entries")
         return ends
+
+    def health(self) -> tuple[int, dict[str, Any]]:
+        """What `/healthz` of the admin socket says, with its status."""
+        with socket.socket(socket.AF_UNIX) as admin:
+            admin.connect(str(self.home.folder / "state" / "admin.sock"))
+            admin.sendall(b"GET /healthz HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")
+            with admin.makefile("rb") as stream:
+                status = int(stream.readline().split()[1])
+                body = stream.read().partition(b"\r\n\r\n")[2]
+        return status, json.loads(body)
 
     def stop(self) -> int:
         """SIGTERM, and the exit status."""

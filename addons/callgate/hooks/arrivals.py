@@ -55,6 +55,7 @@ class Arrivals:
                 )
             known = await connect.establish(gateway, identity, digest, exchange, flow)
             self.connections[flow.client_conn.id] = known
+            self._clients.share(flow.client_conn.id).session = identity.session
             self._clients.awaiting(flow.client_conn.id, lambda: self._late(flow.client_conn))
             flow.response = None
 

@@ -23,7 +23,7 @@ from mitmproxy.proxy.layers.http import (
 )
 
 from callgate.call import Refusal
-from callgate.hooks import judge, portal, record, resolve, respond, tunnel
+from callgate.hooks import judge, record, resolve, respond, tunnel
 from callgate.hooks.answers import Answers
 from callgate.hooks.arrivals import Arrivals, new_exchange
 from callgate.hooks.clients import Clients
@@ -36,7 +36,7 @@ from callgate.hooks.next_layer import choose_layer, refuse_layer
 from callgate.hooks.portal import Portal
 from callgate.hooks.pressure import Reading
 from callgate.hooks.refusals import EarlyRefusals
-from callgate.hooks.stream import ANSWERED, CHOSEN, OPENED, RELEASED
+from callgate.hooks.stream import ANSWERED, CHOSEN, OPENED, RELEASED, RefusedBody
 
 log = logging.getLogger(__name__)
 _PORTAL = "callgate_portal"
@@ -57,7 +57,7 @@ class Bundle:
 
     def __init__(self, gateway: Gateway, handlers: Callable[[], Mapping[Any, Any]]) -> None:
         self.gateway = gateway
-        self.clients = Clients(gateway.terms.bounds, handlers)
+        self.clients = Clients(gateway.terms.bounds, gateway.memory, handlers)
         self.early = EarlyRefusals(gateway)
         self.answers = Answers(gateway)
         self.portal = Portal(gateway, self.early)
@@ -90,8 +90,9 @@ class Bundle:
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
         """Only our layers read a connection, whatever mitmproxy's own choice was."""
         try:
-            known = self.connections.get(nextlayer.context.client.id)
-            choose_layer(nextlayer, known, self.gateway.terms, self.at_once)
+            client_id = nextlayer.context.client.id
+            known, share = self.connections.get(client_id), self.clients.share(client_id)
+            choose_layer(nextlayer, known, self.gateway.terms, self.at_once, share)
         except Exception as exc:  # noqa: BLE001 - mitmproxy's own choice must not stand
             log.error("callgate: next_layer failed: %s", type(exc).__name__)
             refuse_layer(
@@ -169,15 +170,23 @@ class Bundle:
         else:
             self.answers.annotate(flow, exchange)
 
-    async def request_too_large(self, flow: http.HTTPFlow) -> None:
-        """A body without a declared length grew over the bound."""
+    async def request_body_refused(self, refused: RefusedBody) -> None:
+        """A body grew over a bound, or comes in too slowly."""
+        flow, refusal = refused.flow, refused.refusal
         if flow.metadata.get(_PORTAL):
-            await self.portal.refuse(flow, portal.too_large())
+            await self.portal.refuse(flow, refusal)
             return
-        flow.response = bare_answer(judge.too_large(self.gateway))
-        flow.metadata[ANSWERED] = True
-        if exchange := self.exchanges.get(flow.id):
-            await self._refuse(flow, exchange, judge.too_large(self.gateway))
+        exchange, known = self.exchanges.pop(flow.id, None), self.connections.get(flow.client_conn.id)
+        if exchange is None or known is None or exchange.ended:
+            return
+        if exchange.forwarded:
+            flow.response = bare_answer(refusal, exchange.call_id)
+            flow.metadata[ANSWERED] = True
+            await respond.break_off(self.gateway, exchange, refusal)
+            return
+        if exchange.request is None:
+            exchange.request = judge.wire_request(flow, known.destination.host, known.destination.port)
+        await self.answers.refuse(flow, exchange, refusal)
 
     async def responseheaders(self, flow: http.HTTPFlow) -> None:
         """AWS's answer begins: choose how it goes back."""
@@ -236,11 +245,11 @@ class Bundle:
         self.exchanges.pop(flow.id, None)
         flow.metadata[RELEASED] = True
 
-    async def response_too_large(self, flow: http.HTTPFlow) -> None:
-        """A response that has to be read whole grew over the bound."""
-        if exchange := self.exchanges.get(flow.id):
-            exchange.withheld = respond.too_large(self.gateway)
-        flow.response = bare_answer(respond.too_large(self.gateway))
+    async def response_body_refused(self, refused: RefusedBody) -> None:
+        """A response that has to be read whole grew over a bound."""
+        if exchange := self.exchanges.get(refused.flow.id):
+            exchange.withheld = refused.refusal
+        refused.flow.response = bare_answer(refused.refusal)
 
     async def error(self, flow: http.HTTPFlow) -> None:
         """A request or response broke off."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from callgate.call import Refusal
 from callgate.hooks.bounds import Bounds
+from callgate.hooks.memory import Memory, Share
 from callgate.hooks.pressure import Gate
 from callgate.hooks.upstream import hear_out
 
@@ -17,11 +18,13 @@ from callgate.hooks.upstream import hear_out
 class Clients:
     """Counts and times client connections. `handlers` gives mitmproxy's connection handlers by client id."""
 
-    def __init__(self, bounds: Bounds, handlers: Callable[[], Mapping[Any, Any]]) -> None:
+    def __init__(self, bounds: Bounds, memory: Memory, handlers: Callable[[], Mapping[Any, Any]]) -> None:
         self._bounds = bounds
+        self._memory = memory
         self._handlers = handlers
         self._timers: dict[str, asyncio.TimerHandle | None] = {}
         self._late: set[str] = set()
+        self._shares: dict[str, Share] = {}
 
     def came(self, client_id: str) -> None:
         """A connection was opened. Raises Refusal if there are as many as there may be."""
@@ -32,12 +35,19 @@ class Clients:
         self._timers[client_id] = None
         io = self._io(client_id)
         io.reader = Gate(io.reader)
+        self._shares[client_id] = Share(self._memory, io.writer.transport.get_write_buffer_size)
 
     def left(self, client_id: str) -> None:
         """A connection was closed."""
         self.settled(client_id)
         self._timers.pop(client_id, None)
         self._late.discard(client_id)
+        if share := self._shares.pop(client_id, None):
+            share.close()
+
+    def share(self, client_id: str) -> Share:
+        """What the connection may have kept for it."""
+        return self._shares[client_id]
 
     def awaiting(self, client_id: str, late: Callable[[], None]) -> None:
         """Something must come within the time for a handshake; if it does not, call `late` and cut the

@@ -18,6 +18,7 @@ from callgate.call import Refusal
 from callgate.channel import Network
 from callgate.decision import Mode
 from callgate.hooks.bounds import Bounds
+from callgate.hooks.memory import Memory
 from callgate.identity import Authenticator
 from callgate.journal import Journal, Record, StepTaken
 from callgate.masking import MaskWorker
@@ -76,6 +77,7 @@ class Gateway:
     endpoints: Endpoints
     mask_key: bytes = field(repr=False)
     terms: Terms
+    memory: Memory
     mask_worker: MaskWorker = field(default_factory=MaskWorker)
     closed: str | None = "starting"
     foreign: Callable[[], str | None] = lambda: None

@@ -95,7 +95,7 @@ async def at_head(
         await admit(gateway, connection, exchange, flow, request, limit)
         flow.request.stream = exchange.count_sent
     elif (length := request.values("content-length")) and int(length[0]) > gateway.terms.bounds.request_body:
-        raise too_large(gateway)
+        raise gateway.terms.bounds.request_too_large()
 
 
 async def at_body(
@@ -123,12 +123,6 @@ async def resolve_once(gateway: Gateway, destination: Destination, kind: str) ->
     ranges = permitted_ranges(gateway, kind)
     if ranges is not None:
         await resolve.check(destination.host, destination.port, ranges)
-
-
-def too_large(gateway: Gateway) -> Refusal:
-    """The refusal of a body that would have to be read whole and is over the bound."""
-    bound = gateway.terms.bounds.request_body
-    return Refusal("request-too-large", f"The request body is larger than {bound} bytes.", status=413)
 
 
 async def admit(

@@ -3,7 +3,7 @@
 - nothing passes in either direction unless a hook has said so, whatever became of the hooks (`stream`);
 - raw request heads are judged before anything parses them, and refused ones are recorded (`heads`);
 - an answer that is known at the head goes out at once, and the rest of the upload is thrown away (`stream`);
-- bodies that have to be read whole are bounded (`stream`);
+- bodies that have to be read whole are bounded, each and all together, and none may drip (`stream`);
 - interim answers (1xx) are passed over, and what AWS said before it hung up is heard (`upstream`);
 - what crashes a layer of mitmproxy (HTTP trailers do) closes the connection instead of hanging it (here).
 """
@@ -20,6 +20,7 @@ from mitmproxy.proxy.layers import http as http_layers
 
 from callgate.hooks.bounds import PORTAL_BODY, Bounds
 from callgate.hooks.heads import StrictHttp1Server
+from callgate.hooks.memory import Share
 from callgate.hooks.stream import AtOnce, Stream
 from callgate.hooks.upstream import Upstream
 
@@ -38,6 +39,7 @@ class Http(http_layers.HttpLayer):
         mode: http_layers.HTTPMode,
         bounds: Bounds,
         at_once: AtOnce,
+        share: Share,
     ) -> None:
         super().__init__(context, mode)
         if mode is http_layers.HTTPMode.regular:
@@ -45,13 +47,14 @@ class Http(http_layers.HttpLayer):
             bounds = replace(bounds, request_body=PORTAL_BODY)
         self.bounds = bounds
         self.at_once = at_once
+        self.share = share
         self.connections[context.client] = StrictHttp1Server(
             context.fork(), bounds, outer=mode is http_layers.HTTPMode.regular
         )
 
     def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
         stream = Stream(self.context.fork(), stream_id)
-        stream.bounds, stream.at_once = self.bounds, self.at_once
+        stream.bounds, stream.at_once, stream.share = self.bounds, self.at_once, self.share
         self.streams[stream_id] = stream
         yield from self.event_to_child(stream, events.Start())
 

@@ -16,6 +16,7 @@ from callgate.hooks.exchange import Connection
 from callgate.hooks.gateway import Terms
 from callgate.hooks.heads import Close
 from callgate.hooks.layers import UNCHECKED, Http
+from callgate.hooks.memory import Share
 from callgate.hooks.pressure import Tunnel
 from callgate.hooks.stream import AtOnce
 
@@ -36,7 +37,9 @@ class ClientTLS(ClientTLSLayer):
         return (yield from super().receive_handshake_data(data))
 
 
-def choose_layer(nextlayer: layer.NextLayer, known: Connection | None, terms: Terms, at_once: AtOnce) -> None:
+def choose_layer(
+    nextlayer: layer.NextLayer, known: Connection | None, terms: Terms, at_once: AtOnce, share: Share
+) -> None:
     """Replace mitmproxy's choice, made by the address and the look of the bytes, by ours, made by what
     CONNECT proved.
     """
@@ -45,7 +48,7 @@ def choose_layer(nextlayer: layer.NextLayer, known: Connection | None, terms: Te
     if not data:
         return
     try:
-        nextlayer.layer = _choose(nextlayer.context, data, known, terms, at_once)
+        nextlayer.layer = _choose(nextlayer.context, data, known, terms, at_once, share)
     except Refusal as refusal:
         refuse_layer(nextlayer, refusal)
 
@@ -67,7 +70,12 @@ def forget(nextlayer: layer.NextLayer) -> None:
 
 
 def _choose(
-    context: context.Context, data: bytes, known: Connection | None, terms: Terms, at_once: AtOnce
+    context: context.Context,
+    data: bytes,
+    known: Connection | None,
+    terms: Terms,
+    at_once: AtOnce,
+    share: Share,
 ) -> layer.Layer | None:
     tls = starts_like_tls_record(data)
     inside = [each for each in context.layers if isinstance(each, ClientTLSLayer)]
@@ -81,7 +89,7 @@ def _choose(
             raise Refusal(
                 "plaintext-refused", "This proxy port speaks TLS only; use https:// in HTTPS_PROXY."
             )
-        return Http(context, HTTPMode.regular, terms.bounds, at_once)
+        return Http(context, HTTPMode.regular, terms.bounds, at_once, share)
     if known is None:
         raise Refusal("not-connected", "There is no tunnel that was let through.")
     after_connect = isinstance(context.layers[-1], ClientTLSLayer) and len(inside) > _outer_tls(context)
@@ -90,7 +98,7 @@ def _choose(
             raise Refusal("nested-tls", "TLS inside TLS is not read.")
         if context.client.alpn not in (None, b"", *HTTP1_ALPNS):
             raise Refusal("protocol-refused", "Only HTTP/1.1 is spoken here.")
-        return Http(context, HTTPMode.transparent, terms.bounds, at_once)
+        return Http(context, HTTPMode.transparent, terms.bounds, at_once, share)
     if not tls:
         if len(data) < 3 and b"\x16\x03\x01"[: len(data)] == data:
             return None

@@ -14,7 +14,6 @@ from urllib.parse import parse_qsl
 from mitmproxy import http
 
 from callgate.call import Refusal
-from callgate.hooks.bounds import PORTAL_BODY
 from callgate.hooks.gateway import Gateway
 from callgate.hooks.guard import guarded
 from callgate.hooks.refusals import EarlyRefusals
@@ -94,11 +93,6 @@ def _trusted(ca_file: Path) -> bytes:
     return ca_file.read_bytes() + (other.read_bytes() if other.exists() else b"")
 
 
-def too_large() -> Refusal:
-    """The refusal of a body that nothing here has."""
-    return Refusal("request-too-large", f"The request body is larger than {PORTAL_BODY} bytes.", status=413)
-
-
 def _json(body: dict[str, Any], status: int = 200) -> http.Response:
     # The date lets a runner see that its clock is off.
     headers = {
@@ -111,8 +105,6 @@ def _json(body: dict[str, Any], status: int = 200) -> http.Response:
 
 def _form(flow: http.HTTPFlow) -> dict[str, str]:
     raw = flow.request.raw_content or b""
-    if len(raw) > PORTAL_BODY:
-        raise too_large()
     try:
         kind = flow.request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "application/json":

@@ -10,7 +10,7 @@ from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers import TCPLayer
 from mitmproxy.proxy.layers.http import RequestData
 
-_KEPT = 1024 * 1024
+_KEPT = 256 * 1024
 """Bytes that a layer keeps while it waits. One read more, and what lies in the kernel, come on top."""
 
 

@@ -57,7 +57,7 @@ def at_head(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> None:
         response.headers = as_headers(fields)
         response.stream = exchange.pass_back
     elif int(response.headers.get("content-length", "0")) > gateway.terms.mask_limit:
-        raise too_large(gateway)
+        raise gateway.terms.bounds.response_too_large()
 
 
 def waits(exchange: Exchange, flow: http.HTTPFlow) -> bool:
@@ -136,6 +136,12 @@ async def block(gateway: Gateway, exchange: Exchange, refusal: Refusal, status: 
     end(gateway, exchange, "blocked", reason=refusal.code, message=refusal.detail, statusCode=status)
 
 
+async def break_off(gateway: Gateway, exchange: Exchange, refusal: Refusal) -> None:
+    """The rest of a request that is on its way to AWS is not passed on."""
+    await _settle(gateway, exchange, executed=None)
+    end(gateway, exchange, "failed", reason=refusal.code, message=refusal.detail)
+
+
 def end(gateway: Gateway, exchange: Exchange, result: str, **more: Any) -> None:
     """Hand the one terminal entry of a forwarded call to the ledger."""
     if not exchange.ended:
@@ -143,14 +149,6 @@ def end(gateway: Gateway, exchange: Exchange, result: str, **more: Any) -> None:
         # An idle connection remembers its last call; what that carried goes.
         exchange.request = None
         gateway.journal.append_soon(record.outcome(exchange, result, **more))
-
-
-def too_large(gateway: Gateway) -> Refusal:
-    """The refusal of a response that has to be masked and is over the bound."""
-    bound = gateway.terms.mask_limit
-    return Refusal(
-        "mask-too-large", f"The response must be masked and is larger than {bound} bytes.", status=502
-    )
 
 
 def _is_much(exchange: Exchange, flow: http.HTTPFlow) -> bool:

@@ -13,8 +13,10 @@ from mitmproxy import http
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers import http as http_layers
 
+from callgate.call import Refusal
 from callgate.hooks.bounds import Bounds
-from callgate.hooks.heads import IDLE_SECONDS
+from callgate.hooks.heads import IDLE_SECONDS, BodyOverdue
+from callgate.hooks.memory import Share
 from callgate.hooks.pressure import Patient
 
 # What hooks say in a flow's metadata: the gate to AWS is open, or our own answer is on; it is chosen how
@@ -22,38 +24,62 @@ from callgate.hooks.pressure import Patient
 OPENED, ANSWERED = "callgate_opened", "callgate_answered"
 CHOSEN, RELEASED = "callgate_chosen", "callgate_released"
 
+_PROGRESS = 1024 * 1024
+_TOO_SLOW = Refusal("body-timeout", "The request body came in too slowly.", status=408)
+
 AtOnce = Callable[[commands.StartHook], bool]
 """Handles a hook at once where nothing has to be waited for, and says whether it did."""
 
 
 @dataclass
-class RequestTooLargeHook(commands.StartHook):
-    """A request body grew over the bound; the hook puts the answer on the flow."""
+class RefusedBody:
+    """A body that is read no further, and why."""
 
     flow: http.HTTPFlow
+    refusal: Refusal
 
 
 @dataclass
-class ResponseTooLargeHook(commands.StartHook):
-    """A response body that is read whole grew over the bound; the hook replaces the response."""
+class RequestBodyRefusedHook(commands.StartHook):
+    """The hook puts the answer on the flow."""
 
-    flow: http.HTTPFlow
+    refused: RefusedBody
+
+
+@dataclass
+class ResponseBodyRefusedHook(commands.StartHook):
+    """The hook replaces the response."""
+
+    refused: RefusedBody
 
 
 class Stream(Patient, http_layers.HttpStream):
-    """One request and its response; can answer while the request is still coming in."""
+    """One request and its response; can answer while the request is still coming in.
+
+    A body that is read whole has `Bounds.body_seconds`; one that streams brings `_PROGRESS` bytes in each
+    such time, or its end.
+    """
 
     bounds = Bounds()
     at_once: AtOnce
+    share: Share
+    passed = 0
     idle = False
     lingers_until = 0.0
     ended_early = False
 
+    def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        # While the gateway takes its time, or a person, it is not the client that is late.
+        if self._paused is None or not isinstance(event, BodyOverdue):
+            yield from super().handle_event(event)
+
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, events.Wakeup):
-            yield from self._linger()
-            return
-        ours = super()._handle_event(event)
+            ours = self._linger()
+        elif isinstance(event, BodyOverdue):
+            ours = self._overdue()
+        else:
+            ours = super()._handle_event(event)
         reply = None
         while True:
             try:
@@ -69,6 +95,8 @@ class Stream(Patient, http_layers.HttpStream):
                 reply = None
                 self._close_unless_said(command)
             else:
+                if isinstance(command, http_layers.DropStream):
+                    self.share.free()
                 reply = yield command
 
     def _close_unless_said(self, hook: commands.StartHook) -> None:
@@ -81,6 +109,9 @@ class Stream(Patient, http_layers.HttpStream):
                 flow.request.stream = False
                 if isinstance(hook, http_layers.HttpRequestHook):
                     flow.response = _closed(503)
+        elif isinstance(hook, RequestBodyRefusedHook):
+            if ANSWERED not in flow.metadata:
+                flow.response = _closed(503)
         elif isinstance(hook, http_layers.HttpResponseHeadersHook):
             if flow.response and flow.response.stream and OPENED not in flow.metadata:
                 flow.response.stream = False
@@ -111,6 +142,7 @@ class Stream(Patient, http_layers.HttpStream):
         yield http_layers.SendHttp(http_layers.ResponseEndOfMessage(self.stream_id), self.context.client)
         self.flow.live = False
         self.request_body_buf.clear()
+        self.share.free()
         yield from self._throw_away()
 
     def _throw_away(self) -> layer.CommandGenerator[None]:
@@ -155,40 +187,81 @@ class Stream(Patient, http_layers.HttpStream):
     def handle_protocol_error(
         self, event: http_layers.RequestProtocolError | http_layers.ResponseProtocolError
     ) -> layer.CommandGenerator[None]:
-        if self.ended_early and isinstance(event, http_layers.ResponseProtocolError):
-            # It hung up after its answer, which the client has yet to read.
-            if self.client_state == self.state_stream_request_body:
+        if isinstance(event, http_layers.ResponseProtocolError):
+            if self.client_state == self.state_discard:
+                return
+            if self.ended_early:
+                # It hung up after its answer, which the client has yet to read.
                 yield from self._throw_away()
-            return
+                return
         yield from super().handle_protocol_error(event)
 
+    def _overdue(self) -> layer.CommandGenerator[None]:
+        """The body has not ended, though it had its time."""
+        if self.client_state == self.state_stream_request_body:
+            if self.passed >= _PROGRESS:
+                self.passed = 0
+            elif self.ended_early:
+                yield commands.CloseConnection(self.context.client)
+            else:
+                yield RequestBodyRefusedHook(RefusedBody(self.flow, _TOO_SLOW))
+                yield from self._hang_up()
+                if self.server_state == self.state_wait_for_response_headers:
+                    yield from self.answer_early()
+                else:
+                    yield commands.CloseConnection(self.context.client)
+        elif self.client_state == self.state_consume_request_body:
+            yield from self._refuse(_TOO_SLOW)
+
+    def _refuse(self, refusal: Refusal) -> layer.CommandGenerator[None]:
+        yield RequestBodyRefusedHook(RefusedBody(self.flow, refusal))
+        yield from self.answer_early()
+
+    def _hang_up(self) -> layer.CommandGenerator[None]:
+        """Leave the upstream in the middle of what it says, or hears."""
+        yield http_layers.SendHttp(
+            http_layers.RequestProtocolError(self.stream_id, "broken off", http_layers.ErrorCode.KILL),
+            self.context.server,
+        )
+
+    def _keep(self, size: int) -> Refusal | None:
+        try:
+            self.share.keep(size)
+        except Refusal as refusal:
+            return refusal
+        return None
+
+    def state_stream_request_body(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if isinstance(event, http_layers.RequestData):
+            self.passed += len(event.data)
+        yield from super().state_stream_request_body(event)
+
     def state_consume_request_body(self, event: events.Event) -> layer.CommandGenerator[None]:
-        if (
-            isinstance(event, http_layers.RequestData)
-            and len(self.request_body_buf) + len(event.data) > self.bounds.request_body
-        ):
-            yield RequestTooLargeHook(self.flow)
-            yield from self.answer_early()
-        else:
-            yield from super().state_consume_request_body(event)
+        if isinstance(event, http_layers.RequestData):
+            size = len(event.data)
+            if len(self.request_body_buf) + size > self.bounds.request_body:
+                yield from self._refuse(self.bounds.request_too_large())
+                return
+            if refusal := self._keep(size):
+                yield from self._refuse(refusal)
+                return
+        yield from super().state_consume_request_body(event)
 
     def state_consume_response_body(self, event: events.Event) -> layer.CommandGenerator[None]:
-        if (
-            isinstance(event, http_layers.ResponseData)
-            and len(self.response_body_buf) + len(event.data) > self.bounds.response_body
-        ):
-            self.response_body_buf.clear()
-            yield ResponseTooLargeHook(self.flow)
-            yield http_layers.SendHttp(
-                http_layers.RequestProtocolError(
-                    self.stream_id, "response too large", http_layers.ErrorCode.KILL
-                ),
-                self.context.server,
-            )
-            yield from self.send_response()
-            self.server_state = self.state_errored
-        else:
+        refusal = None
+        if isinstance(event, http_layers.ResponseData):
+            if len(self.response_body_buf) + len(event.data) > self.bounds.response_body:
+                refusal = self.bounds.response_too_large()
+            else:
+                refusal = self._keep(len(event.data))
+        if refusal is None:
             yield from super().state_consume_response_body(event)
+            return
+        self.response_body_buf.clear()
+        yield ResponseBodyRefusedHook(RefusedBody(self.flow, refusal))
+        yield from self._hang_up()
+        yield from self.send_response()
+        self.server_state = self.state_errored
 
 
 def _closed(status: int) -> http.Response:

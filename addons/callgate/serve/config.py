@@ -97,7 +97,9 @@ class AwsSettings(_Section):
 class LimitSettings(_Section):
     """Bounds on what comes from runners and from AWS; sizes in bytes.
 
-    `head_time`: from a request head's first byte to its last. `handshake`: for a new connection to say who
+    `memory` for bodies that are kept, of all clients and of one session. `head_time`: from a request head's
+    first byte to its last. `body_time`: for a body that is read whole, and for each mebibyte of one that
+    streams. `handshake`: for a new connection to say who
     it is, and for the TLS handshake in its tunnel. `linger`: how long the rest of a refused request is
     thrown away, so that its answer can be read. `connections` open at once, of all clients and of one
     session. `decoded_body`: a request body without its content coding, with `depth` levels and `parameters`
@@ -111,13 +113,24 @@ class LimitSettings(_Section):
     depth: int = Field(default=DEEPEST, ge=1, le=DEEPEST)
     parameters: int = Field(default=200_000, ge=1)
     masked_response: int = Field(default=4_000_000, ge=1024)
+    memory: int = Field(default=512 * 1024 * 1024, ge=1024)
+    session_memory: int = Field(default=128 * 1024 * 1024, ge=1024)
     head_time: Duration = Field(default=10.0, gt=0)
+    body_time: Duration = Field(default=300.0, gt=0)
     handshake: Duration = Field(default=10.0, gt=0)
     linger: Duration = Field(default=30.0, gt=0)
     connections: int = Field(default=5000, ge=1)
     session_connections: int = Field(default=1000, ge=1)
     hold_body: int = Field(default=1_000_000, ge=0)
     stage: Duration = 10.0
+
+    @model_validator(mode="after")
+    def _one_body_fits(self) -> Self:
+        if self.memory < self.session_memory:
+            raise ValueError("session_memory is at most memory")
+        if self.session_memory < max(self.request_body, self.masked_response):
+            raise ValueError("session_memory is at least request_body and masked_response")
+        return self
 
 
 class Settings(_Section):

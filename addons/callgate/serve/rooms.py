@@ -20,6 +20,7 @@ from callgate.call import Refusal
 from callgate.channel import HeadLimits, parse_ranges
 from callgate.hooks.bounds import Bounds
 from callgate.hooks.gateway import Gateway, Terms, Upstream, Watch
+from callgate.hooks.memory import Memory
 from callgate.identity import Authenticator
 from callgate.journal import Record
 from callgate.ledger import Ledger, LedgerError, Signer
@@ -127,6 +128,7 @@ class Rooms:
                 "checkpointTime": ledger.checkpoint_time,
                 "alarms": list(ledger.alarms),
             },
+            "memory": {"kept": self.gateway.memory.kept},
             "rules": {"digest": self.rules().digest, "rules": len(self.rules()), "error": self.rules.error},
         }
 
@@ -184,6 +186,7 @@ def open_rooms(settings: Settings, show: Callable[[flow.Flow], Awaitable[None]],
         show=show,
         endpoints=Endpoints.parse(settings.aws.hosts),
         mask_key=mask_key,
+        memory=Memory(limits.memory, limits.session_memory),
         terms=Terms(
             mode=settings.mode,
             help=settings.help,
@@ -191,6 +194,7 @@ def open_rooms(settings: Settings, show: Callable[[flow.Flow], Awaitable[None]],
             bounds=Bounds(
                 head=HeadLimits(limits.head_size, limits.head_fields),
                 head_seconds=limits.head_time,
+                body_seconds=limits.body_time,
                 handshake_seconds=limits.handshake,
                 linger_seconds=limits.linger,
                 connections=limits.connections,
