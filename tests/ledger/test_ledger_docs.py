@@ -112,6 +112,12 @@ def test_every_question_of_the_readme_finds_its_answer(ledger: Path, query: str)
         assert db.execute(query).fetchall()
 
 
+def test_masked_secrets_are_found_by_an_index_however_many_were_read(ledger: Path) -> None:
+    (query,) = [query for query in README_QUERIES if "masks is not null" in query]
+    with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db:
+        assert any("calls_masked" in row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}"))
+
+
 def test_calls_in_cloudtrail_that_did_not_come_this_way_are_found(ledger: Path, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "trail.db")) as db:
         db.executescript(TRAIL)

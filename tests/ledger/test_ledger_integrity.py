@@ -25,7 +25,8 @@ def ledger(with_ledger: Callable[..., None], state: Path) -> Path:
             resources = [
                 {"action": "s3:DeleteObject", "ARN": f"arn:aws:s3:::prod/{n}/{part}"} for part in "ab"
             ]
-            call = intent(f"c{n}", resources=resources, holdId=f"hold-{n}")
+            decision = {"effect": "allow", "masks": ["secrets"]}
+            call = intent(f"c{n}", resources=resources, holdId=f"hold-{n}", decision=decision)
             await ledger.append(call, outcome(f"c{n}"))
         await ledger.append(Record("rules.loaded", {"n": 1}))
 
@@ -124,6 +125,18 @@ def test_two_indexes_that_were_swapped_are_found(ledger: Path) -> None:
         db.execute(
             "UPDATE sqlite_schema SET rootpage = ? WHERE name = 'calls_key'", (roots["calls_session"],)
         )
+    assert findings(ledger)
+
+
+def test_a_file_of_an_earlier_revision_has_its_own_indexes(ledger: Path) -> None:
+    with editing(ledger) as db:
+        db.execute("DROP INDEX calls_masked")
+    assert [finding.text for finding in findings(ledger)] == ["calls_masked is missing"]
+    with editing(ledger) as db:
+        db.execute("PRAGMA user_version = 2")
+    assert findings(ledger) == ()
+    with editing(ledger) as db:
+        db.execute("PRAGMA user_version = 1")
     assert findings(ledger)
 
 

@@ -15,9 +15,9 @@ from ledger_samples import intent
 from moto import mock_aws
 from pydantic import ValidationError
 
-from callgate.ledger import Checkpoint, Ledger, LedgerSettings, Signer, read_public_keys
+from callgate.ledger import Checkpoint, Ledger, Signer, read_public_keys
 from callgate.ledger.keepers import FileKeeper, KeepError, Keeping, S3Keeper
-from callgate.ledger.settings import KeepSettings
+from callgate.ledger.settings import KeepSettings, LedgerSettings
 from callgate.ledger.verify import verify
 
 

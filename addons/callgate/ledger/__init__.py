@@ -3,7 +3,6 @@
 from callgate.ledger.checkpoint import Checkpoint
 from callgate.ledger.errors import LedgerError
 from callgate.ledger.ledger import Health, Ledger
-from callgate.ledger.settings import LedgerSettings
 from callgate.ledger.signer import NoteError, PublicKey, Signer, read_public_keys
 
 __all__ = [
@@ -11,7 +10,6 @@ __all__ = [
     "Health",
     "Ledger",
     "LedgerError",
-    "LedgerSettings",
     "NoteError",
     "PublicKey",
     "Signer",

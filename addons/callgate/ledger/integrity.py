@@ -28,10 +28,20 @@ from callgate.ledger.store import open_for_reading
 # SQLite quotes what it read in its messages, and what it read need not be text.
 BROKEN = (sqlite3.DatabaseError, UnicodeDecodeError)
 
+_OUT_OF_REACH = frozenset(
+    (
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PERM,
+    )
+)
 # Entries that one part compares, unless that makes very many parts.
 _PART, _MANY = 50_000, 100
-# With fewer parts than this, starting processes takes longer than they save.
-_FEW = 6
+# With no more parts than this, starting processes takes longer than they save.
+_FEW = 4
 _MAP = 1 << 40
 # Numbers beyond are nobody's entries; parts end there, and what follows is checked in one.
 _FAR = 1 << 62
@@ -54,8 +64,6 @@ class Integrity:
     def __init__(self, paths: Sequence[Path]) -> None:
         checks = [(path, _checks(path)) for path in paths]
         few = max(len(parts) for _, parts in checks) <= _FEW
-        if few:  # SQLite's full check takes no time then.
-            checks = [(path, [_thorough, *parts[1:]]) for path, parts in checks]
         self._workers = _threads() if few else _processes()
         run = functools.partial(_run, mapped=not few)
         self._files = [[self._workers.submit(run, path, part) for part in parts] for path, parts in checks]
@@ -95,17 +103,23 @@ def open_raw(path: Path) -> sqlite3.Connection:
     return database
 
 
+def check_reach(error: Exception) -> None:
+    """Raises LedgerError if `error` says nothing of the file, only that it cannot be read now."""
+    if (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _OUT_OF_REACH:
+        raise LedgerError(f"the ledger cannot be read: {error}") from None
+
+
 def _checks(path: Path) -> list[_Check]:
     """The parts of the check of one file. The costly ones first, so that all cores end together."""
     try:
         with contextlib.closing(open_raw(path)) as database:
             if schema.differences(database):
-                return [_thorough]
+                return [_pages]
             # Asked for one by one, they take no walk through an index.
             ends = "SELECT (SELECT min(seq) FROM entries), (SELECT max(seq) FROM entries)"
             first, last = database.execute(ends).fetchone()
-    except (*BROKEN, LedgerError):
-        return [_thorough]
+    except BROKEN:
+        return [_pages]
     if first is None:
         return [_pages, functools.partial(_rest, start=0)]
     first, end = max(first, -_FAR), min(last + 1, _FAR)
@@ -122,28 +136,22 @@ def _run(path: Path, check: _Check, *, mapped: bool) -> _Part:
             database.execute("PRAGMA cache_size = -65536")
             database.execute(f"PRAGMA mmap_size = {_MAP if mapped else 0}")
             return check(database)
-    except (*BROKEN, LedgerError) as error:
+    except BROKEN as error:
+        check_reach(error)
         return _Part([_damaged(None, str(error))])
 
 
 def _pages(database: sqlite3.Connection) -> _Part:
-    return _told(database.execute("PRAGMA quick_check(3)"))
-
-
-def _thorough(database: sqlite3.Connection) -> _Part:
-    return _told(database.execute("PRAGMA integrity_check(3)"))
-
-
-def _told(rows: Iterable[tuple[bytes]]) -> _Part:
-    lines = [line.decode(errors="replace") for (line,) in rows]
+    lines = [line.decode(errors="replace") for (line,) in database.execute("PRAGMA quick_check(3)")]
     return _Part([_damaged(None, line) for line in lines if line != "ok"])
 
 
 def _compare(database: sqlite3.Connection, first: int, last: int) -> _Part:
     """Is each of the entries `first` to `last` where it belongs in each index?"""
-    found = database.execute(_COMPARE, (first, last)).fetchone()
+    indexes = schema.indexes(database)
+    found = database.execute(_comparison(indexes), (first, last)).fetchone()
     part = _Part()
-    for index, held, lost in zip(schema.INDEXES, found[::2], found[1::2], strict=True):
+    for index, held, lost in zip(indexes, found[::2], found[1::2], strict=True):
         part.balance[index.name] = held
         if lost is not None:
             part.findings.append(
@@ -157,7 +165,7 @@ def _rest(database: sqlite3.Connection, start: int) -> _Part:
     database.execute("BEGIN")
     (last,) = database.execute("SELECT max(seq) FROM entries").fetchone()
     part = _compare(database, start, -1 if last is None else last)
-    for index in schema.INDEXES:
+    for index in schema.indexes(database):
         size = database.execute(_size_of(index)).fetchone()[0]
         part.balance[index.name] -= size
     return part
@@ -181,6 +189,11 @@ def _damaged(seq: int | None, text: str) -> Finding:
     return Finding("damaged", seq, f"the file: {text}")
 
 
+def _comparison(indexes: Iterable[schema.Index]) -> str:
+    lookups = ", ".join(map(_lookup, indexes))
+    return f"SELECT {lookups} FROM entries AS e NOT INDEXED WHERE e.seq BETWEEN ? AND ?"
+
+
 def _lookup(index: schema.Index) -> str:
     """Counts the entries that belong in an index, and finds the first that cannot be looked up there."""
     where = index.where or "1"
@@ -194,7 +207,3 @@ def _size_of(index: schema.Index) -> str:
     # Each column of each of its rows is read, so that none is malformed.
     read = ", ".join(f"max(length({column}))" for column in (*index.columns, "seq"))
     return f"SELECT count(*), {read} FROM entries INDEXED BY {index.name} WHERE {index.where or 1}"
-
-
-_COMPARE = f"""SELECT {", ".join(map(_lookup, schema.INDEXES))}
-FROM entries AS e NOT INDEXED WHERE e.seq BETWEEN ? AND ?"""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 APPLICATION_ID = 0x43474C47  # "CGLG"
-REVISION = 2
+REVISION = 3
 """Of the whole schema, kept in `user_version`; entries carry their own format version."""
 
 _TABLES = {
@@ -66,16 +66,21 @@ BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"""
 
 _CALL = "kind IN ('call.intent', 'call.refused')"
 _OTHER = "kind NOT IN ('call.intent', 'call.refused', 'call.outcome')"
+_MASKS = "entry -> '$.body.decision.masks'"
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index on entries: the columns in it, and of which entries (an SQL condition; empty: of all)."""
+    """An index on entries: the columns in it, and of which entries (an SQL condition; empty: of all).
+
+    `since` is the first revision that has it.
+    """
 
     name: str
     columns: tuple[str, ...]
     where: str = ""
     unique: bool = False
+    since: int = 2
 
     @property
     def statement(self) -> str:
@@ -96,10 +101,13 @@ INDEXES = (
     Index("calls_resource", ("resource",), _CALL),
     Index("calls_many", ("eventName",), f"{_CALL} AND secondResource IS NOT NULL"),
     Index("calls_hold", ("holdId",), f"{_CALL} AND holdId IS NOT NULL"),
+    Index(
+        "calls_masked", ("eventName", "time"), f"{_CALL} AND ({_MASKS}) COLLATE BINARY IS NOT NULL", since=3
+    ),
 )
 _INDEXES = {index.name: index.statement for index in INDEXES}
 
-_REQUEST = """
+_REQUEST = f"""
   call.seq AS seq,
   call.subject AS callId,
   call.time AS eventTime,
@@ -122,7 +130,7 @@ _REQUEST = """
   call.entry -> '$.body.decision.rules' AS rules,
   coalesce(call.entry ->> '$.body.decision.mode', 'enforce') AS mode,
   call.entry ->> '$.body.decision.would' AS would,
-  call.entry -> '$.body.decision.masks' AS masks,
+  call.{_MASKS} AS masks,
   call.holdId AS holdId"""
 
 # A refused call's only entry has step 'end', so it joins itself and its columns come from one place.
@@ -258,15 +266,22 @@ def unguarded(connection: sqlite3.Connection) -> Iterator[None]:
         connection.execute(statement)
 
 
+def indexes(connection: sqlite3.Connection) -> list[Index]:
+    """The indexes that a file of its revision has: an archive is never rebuilt."""
+    (revision,) = connection.execute("PRAGMA user_version").fetchone()
+    return [index for index in INDEXES if index.since <= revision]
+
+
 def differences(connection: sqlite3.Connection) -> list[str]:
-    """How the schema in the file differs from this revision's: an altered view could hide entries."""
+    """How the schema in the file differs from its revision's: an altered view could hide entries."""
     # SQLite's own are its statistics and what has no statement.
     rows = connection.execute(
         "SELECT name, sql FROM sqlite_schema"
         " WHERE sql IS NOT NULL AND name NOT IN ('sqlite_stat1', 'sqlite_stat4')"
     )
     found = {_text(name): _text(sql).strip() for name, sql in rows}
-    expected = {name: statement.strip() for name, statement in _OBJECTS.items()}
+    later = {index.name for index in INDEXES} - {index.name for index in indexes(connection)}
+    expected = {name: statement.strip() for name, statement in _OBJECTS.items() if name not in later}
     return [
         *(f"{name} is missing" for name in expected.keys() - found.keys()),
         *(f"{name} does not belong here" for name in found.keys() - expected.keys()),

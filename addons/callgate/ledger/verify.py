@@ -16,23 +16,13 @@ from callgate.ledger.checkpoint import Checkpoint
 from callgate.ledger.diagnose import Finding, RawRow, explain_range, explain_row
 from callgate.ledger.entries import parse_entry
 from callgate.ledger.errors import LedgerError
-from callgate.ledger.integrity import BROKEN, Integrity, open_raw
+from callgate.ledger.integrity import BROKEN, Integrity, check_reach, open_raw
 from callgate.ledger.signer import NoteError, PublicKey
 from callgate.ledger.tree import Frontier, ProofError
 
 Progress = Callable[[int, int], None]
 """Called now and then with the number of entries checked and the number there are."""
 
-_CANNOT_READ = frozenset(
-    (
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_PERM,
-    )
-)
 _STEP = 4096
 
 
@@ -120,8 +110,7 @@ class _Check:
         )
 
     def cannot_read(self, error: Exception) -> None:
-        if (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _CANNOT_READ:
-            raise LedgerError(f"the ledger cannot be read: {error}") from None
+        check_reach(error)
         where = self.tree.size
         self.findings.append(
             Finding("damaged", where, f"SQLite cannot read the file at entry {where}: {error}")

@@ -16,7 +16,7 @@ from callgate.aws import DEEPEST, Endpoints
 from callgate.channel import parse_ranges
 from callgate.duration import Duration
 from callgate.identity import IdentitySettings
-from callgate.ledger import LedgerSettings
+from callgate.ledger.settings import LedgerSettings
 from callgate.misfit import dotted, explain
 
 _ENV = "CALLGATE_"
