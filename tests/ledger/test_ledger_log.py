@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from ledger_samples import intent, outcome
 
 from callgate.cli import main
 from callgate.journal import Record
-from callgate.ledger import Ledger
+from callgate.ledger import Ledger, search
 from callgate.ledger.search import Filter, moment
 
 BATCH = [{"action": "s3:DeleteObject", "ARN": f"arn:aws:s3:::prod/{name}"} for name in ("a", "b")]
@@ -32,7 +34,7 @@ def ledger(with_ledger: Callable[..., None], state: Path) -> Path:
         other = {"principalId": "gitlab:acme/app", "sessionId": "s-2", "accessKeyId": "ASIA1"}
         mine = {"principalId": "github:acme/infra", "sessionId": "s-1", "accessKeyId": "ASIA1"}
         await ledger.append(
-            intent("c1", userIdentity=mine, service="s3", requestParameters={"Key": "needle"})
+            intent("c1", userIdentity=mine, service="s3", requestParameters={"Key": 'a "needle"'})
         )
         await ledger.append(outcome("c1", durationMs=12.5))
         await ledger.append(
@@ -43,11 +45,12 @@ def ledger(with_ledger: Callable[..., None], state: Path) -> Path:
                 eventName="DeleteObjects",
                 resources=BATCH,
                 holdId="h-1",
+                requestParameters={"Bucket": "prod"},
             )
         )
         await ledger.append(outcome("c2", errorCode="SlowDown", statusCode=503))
         refused = {
-            **intent("c3", userIdentity=other, service="s3").body,
+            **intent("c3", userIdentity=other, service="s3", requestParameters={"Bucket": "prod"}).body,
             "reason": "rule-deny",
             "message": "No.",
         }
@@ -80,6 +83,11 @@ def run(*arguments: object, status: int = 0) -> str:
         (["--session", "s-1"], ["c1"]),
         (["--run", "1234"], ["c1"]),
         (["--search", "needle"], ["c1"]),
+        (["--search", 'a "needle"'], ["c1"]),
+        (["--search", '{"Key":"a '], ["c1"]),
+        (["--search", "needle", "--principal", "gitlab:acme/app"], []),
+        (["--search", "needle", "--principal", "github:*", "--since", "1h"], ["c1"]),
+        (["--search", "GetObject"], []),
         (["--since", "1h"], ["c1", "c2", "c3", "c4"]),
         (["--until", "2020-01-01"], []),
         (["--limit", "1"], ["c4"]),
@@ -88,6 +96,27 @@ def run(*arguments: object, status: int = 0) -> str:
 def test_filters_find_calls(ledger: Path, filters: list[str], calls: list[str]) -> None:
     output = run("log", "--ledger", ledger, "--json", *filters)
     assert [json.loads(line)["callId"] for line in output.splitlines()] == calls
+
+
+def test_a_search_reads_back_from_the_newest_entry_until_it_has_found_enough(
+    ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "_STEP", 2)
+    read: list[tuple[int, int]] = []
+    with closing(sqlite3.connect(ledger / "ledger.db")) as database:
+        size = database.execute("SELECT count(*) FROM entries").fetchone()[0]
+
+        def find(limit: int, text: str) -> list[str]:
+            read.clear()
+            columns = [column[1] for column in database.execute("PRAGMA table_info(calls)")]
+            rows = Filter(search=text).newest(database, limit, lambda done, of: read.append((done, of)))
+            return [row[columns.index("callId")] for row in rows]
+
+        assert find(2, "Bucket") == ["c4", "c3"]
+        assert len(read) * 2 < size
+        assert find(9, "Bucket") == ["c4", "c3", "c2"]
+        assert read[-1] == (size, size)
+        assert find(1, "nothing") == []
 
 
 def test_calls_are_lines_that_people_read(ledger: Path) -> None:
@@ -106,7 +135,7 @@ def test_one_call_is_shown_in_full_by_its_id_or_an_entrys_number(ledger: Path) -
             for part in ("gitlab:acme/app", "arn:aws:s3:::prod/b", "call.intent", "h-1", "SlowDown")
         )
     assert json.loads(run("log", "show", "c1", "--ledger", ledger, "--json"))["requestParameters"] == {
-        "Key": "needle"
+        "Key": 'a "needle"'
     }
     assert json.loads(run("log", "show", "0", "--ledger", ledger, "--json"))["kind"] == "session.opened"
     run("log", "show", "nobody", "--ledger", ledger, status=1)

@@ -70,7 +70,7 @@ def public_keys(given: Sequence[str], folder: Path) -> tuple[PublicKey, ...]:
 
 @contextlib.contextmanager
 def progress_bar(label: str) -> Iterator[Any]:
-    """A function `(done, total)` that draws a bar on standard error, if that is a terminal."""
+    """A function `(done, total)` that draws a bar on standard error, if that is a terminal, once called."""
     with Progress(
         TextColumn(label),
         BarColumn(bar_width=40),
@@ -80,5 +80,5 @@ def progress_bar(label: str) -> Iterator[Any]:
         transient=True,
         disable=not sys.stderr.isatty(),
     ) as progress:
-        task = progress.add_task(label, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        task = progress.add_task(label, total=None, visible=False)
+        yield lambda done, total: progress.update(task, completed=done, total=total, visible=True)

@@ -20,7 +20,14 @@ from rich.table import Table
 from rich.text import Text
 
 from callgate.cli.common import config_option, console, fail, json_option, load_config
-from callgate.cli.ledger_common import LARGEST, ledger_option, ledger_path, since_option, until_option
+from callgate.cli.ledger_common import (
+    LARGEST,
+    ledger_option,
+    ledger_path,
+    progress_bar,
+    since_option,
+    until_option,
+)
 from callgate.ledger import Ledger, LedgerError, Signer
 from callgate.ledger.search import Filter
 from callgate.ledger.stats import QUESTIONS, ask
@@ -103,7 +110,8 @@ def log(
         show = _print_json if as_json else _line_printer(out)
         chosen = Filter(**filters)
         seen = _last_entry(database)
-        found = database.execute(*chosen.newest(limit)).fetchall()
+        with progress_bar("Searching") as progress:
+            found = chosen.newest(database, limit, progress)
         for row in reversed(found):
             show(row)
         if not found and not follow and not as_json:
