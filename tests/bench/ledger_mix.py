@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from callgate.journal import Record
@@ -34,6 +34,7 @@ _KINDS: list[tuple[int, str, str, str]] = [
     (8, "ec2.amazonaws.com", "DescribeInstances", "*"),
     (8, "sqs.amazonaws.com", "SendMessage", "arn:aws:sqs:eu-central-1:{account}:jobs"),
 ]
+_PEOPLE = ["ada", "barbara", "grace", "katherine"]
 _USER_AGENT = (
     "Boto3/1.44.5 md/Botocore#1.44.5 ua/2.1 os/linux#6.1.0 md/arch#x86_64 lang/python#3.13.0"
     " md/pyimpl#CPython m/E,b,e,P,Z cfg/retry-mode#standard Botocore/1.44.5"
@@ -41,7 +42,7 @@ _USER_AGENT = (
 
 
 def calls(count: int, seed: int = 6962) -> Iterator[tuple[Record, ...]]:
-    """`count` calls: pairs of intent and outcome, and single refusals."""
+    """`count` calls, pairs of intent and outcome or single refusals; their sessions and holds before them."""
     chance = random.Random(seed)
     weights = [kind[0] for kind in _KINDS]
     for n in range(count):
@@ -95,8 +96,11 @@ def calls(count: int, seed: int = 6962) -> Iterator[tuple[Record, ...]]:
             }
             yield (Record("call.refused", body | refusal, call_id, "end"),)
             continue
+        if name == "GetSecretValue":
+            body["decision"] |= {"rules": ["iam-decides", "secret-values"], "masks": ["secret-values"]}
         if n % 200 == 9:
             body["holdId"] = f"hold-{n:010x}"
+            yield _hold(body, chance.choice(_PEOPLE))
         outcome = {
             "result": "completed",
             "durationMs": chance.randrange(8, 400),
@@ -106,6 +110,8 @@ def calls(count: int, seed: int = 6962) -> Iterator[tuple[Record, ...]]:
             "requestID": f"{chance.getrandbits(64):016X}" if source.startswith("s3") else _uuid(chance),
             "responseSha256": f"{chance.getrandbits(256):064x}",
         }
+        if "masks" in body["decision"]:
+            outcome["masked"] = ["$.SecretString"]
         if n % 50 == 11:
             outcome |= {"result": "completed", "statusCode": 404, "errorCode": "NoSuchKey"}
         yield (
@@ -125,6 +131,21 @@ def _session(identity: dict[str, Any], repo: str, run: int) -> Record:
     session = {key: identity[key] for key in ("principalId", "sessionId")}
     return Record(
         "session.opened", {**session, "issuer": "github", "claims": claims}, identity["sessionId"], "opened"
+    )
+
+
+def _hold(body: Mapping[str, Any], person: str) -> tuple[Record, Record]:
+    hold = {"holdId": body["holdId"], "principalId": body["userIdentity"]["principalId"], "issuer": "github"}
+    asked = {key: body[key] for key in ("service", "eventName", "requestParameters", "resources")}
+    terms = {"by": [["oncall"]], "count": 1, "rules": ["prod-needs-a-person"]}
+    return (
+        Record("hold.opened", {**hold, "asked": asked, "terms": terms}, body["holdId"], "opened"),
+        Record(
+            "hold.approved",
+            {**hold, "state": "approved", "by": person, "via": "cli", "reason": "Planned."},
+            body["holdId"],
+            "decided",
+        ),
     )
 
 
