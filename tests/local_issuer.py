@@ -186,6 +186,7 @@ def _certificate(folder: Path, begins: float = -3600, ends: float = 86_400) -> P
         )
         + pem
     )
+    both.chmod(0o600)
     return both
 
 

@@ -4,17 +4,21 @@ outside.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +76,21 @@ class Home:
         return self.key.token(github_claims(**{"jti": os.urandom(8).hex(), **claims}))
 
 
+@cache
+def _initialised() -> Path:
+    """What `callgate init` makes, without its rules: once for this process, for it takes a while.
+    All have one CA and the same keys.
+    """
+    parent = Path(tempfile.mkdtemp(prefix="callgate-home-"))
+    atexit.register(shutil.rmtree, parent)
+    folder = parent / "gate"
+    command = [str(BIN / "callgate"), "init", str(folder)]
+    subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    for file in (folder / "rules").glob("*.toml"):
+        file.unlink()
+    return folder
+
+
 def make_home(
     folder: Path,
     *,
@@ -80,21 +99,8 @@ def make_home(
     more: str = "",
     key: SigningKey | None = None,
 ) -> Home:
-    """Configure a gateway in `folder`: `callgate init`, then an issuer with a local key and the rules
-    given.
-    """
-    command = [
-        str(BIN / "callgate"),
-        "init",
-        str(folder),
-        "--listen",
-        "127.0.0.1:0",
-        "--rules",
-        "iam-decides",
-    ]
-    subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
-    for file in (folder / "rules").glob("*.toml"):
-        file.unlink()
+    """Configure a gateway in `folder`: as `callgate init` does, with a local issuer and the rules given."""
+    shutil.copytree(_initialised(), folder, dirs_exist_ok=True)
     key = key or SigningKey("test-key", "ES256")
     (folder / "keys.json").write_bytes(jwks(key))
     aws = f'[aws]\nendpoint = "{endpoint}"\n' if endpoint else ""
