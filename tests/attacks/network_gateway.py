@@ -1,12 +1,13 @@
 """Stands in for addons/gateway.py where a test needs a name service.
 
 CALLGATE_TEST_NAMES maps names to lists of addresses, of which each look-up takes the next list, the last one
-again and again. An empty list is a name service that fails.
+again and again. An empty list is a name service that fails, ["slow"] one that takes its time over it.
 """
 
 import json
 import os
 import socket
+import time
 from typing import Any
 
 from callgate.serve.service import register
@@ -23,7 +24,9 @@ def look_up(host: Any, port: Any, *args: Any, **hints: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "no such name")
     answers = NAMES[name]
     addresses = answers.pop(0) if len(answers) > 1 else answers[0]
-    if not addresses:
+    if addresses == ["slow"]:
+        time.sleep(3)  # as long as no name server answers
+    if not addresses or addresses == ["slow"]:
         raise socket.gaierror(socket.EAI_AGAIN, "no name server answers")
     return [
         (socket.AF_INET6, socket.SOCK_STREAM, 6, "", (address, port, 0, 0))

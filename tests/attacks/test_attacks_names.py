@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -43,6 +43,13 @@ def gate(folder: Path, names: dict[str, list[list[str]]], aws: str = "") -> Iter
         yield started
 
 
+def object_of(host: str) -> bytes:
+    raw = request(b"", method="GET", target="/key", host=host, service="s3")
+    return raw.replace(
+        b"X-Amz-Target: DynamoDB_20120810.ListTables\r\n", b"X-Amz-Content-Sha256: UNSIGNED-PAYLOAD\r\n"
+    )
+
+
 @pytest.fixture(scope="module")
 def inner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     names = {f"{name}.example.com": [addresses] for name, addresses in INSIDE.items()}
@@ -74,13 +81,7 @@ def test_a_call_to_an_aws_name_that_leads_inside_is_refused(inner: Gateway, far:
     with Wire(inner) as wire:
         assert wire.connect(f"{host}:443").status == 200
         wire.tls(host)
-        raw = request(b"", method="GET", target="/key", host=host, service="s3")
-        wire.send(
-            raw.replace(
-                b"X-Amz-Target: DynamoDB_20120810.ListTables\r\n",
-                b"X-Amz-Content-Sha256: UNSIGNED-PAYLOAD\r\n",
-            )
-        )
+        wire.send(object_of(host))
         assert wire.read().status == 403
         eyes.denied(wire, "address-refused")
 
@@ -127,6 +128,32 @@ def test_a_name_service_that_failed_is_asked_again(folder: Path, far: Recorder) 
     # Nobody listens on 443 there: that it was tried shows that the name was found.
     assert [each["reason"] for each in ends][:2] == ["name-not-resolved", "upstream-unreachable"]
     assert far.accepted == 0
+
+
+@pytest.mark.case("B12", "C01")
+def test_a_name_service_that_hangs_keeps_nobody_else_waiting(folder: Path) -> None:
+    slow = [f"slow-{number}.s3.amazonaws.com" for number in range(12)]
+    names: dict[str, list[list[str]]] = {name: [["slow"]] for name in slow}
+    names |= {HOST: [["127.0.0.1"]], "late.s3.amazonaws.com": [["127.0.0.1"], ["slow"]]}
+    more = '[limits]\nstage = "1s"\n[aws]\nprivate_ranges = ["127.0.0.0/8"]\n'
+    with gate(folder, names, more) as gateway, ExitStack() as stack:
+        # More of them than the event loop has threads; the last is slow only when it is connected to.
+        wires = {name: stack.enter_context(Wire(gateway)) for name in [*slow, "late.s3.amazonaws.com"]}
+        for name, wire in wires.items():
+            assert wire.connect(f"{name}:443").status == 200
+            wire.tls(name)
+        for name, wire in wires.items():
+            wire.send(object_of(name))
+        with Wire(gateway) as other:
+            assert other.connect().status == 200
+            other.tls()
+            other.send(request())
+            assert other.read().reason == "upstream-unreachable"  # nobody listens there, but it was tried
+            first = gateway.ended(1)[0]
+        assert first["reason"] == "upstream-unreachable"
+        reasons = [wire.read().reason for wire in wires.values()]
+        assert reasons == ["name-not-resolved"] * 12 + ["upstream-unreachable"]
+        assert len(gateway.ended(14)) == 14
 
 
 @pytest.mark.case("B12")

@@ -66,6 +66,7 @@ AFTER = [
     "callgate.hooks.respond:at_body",
     "callgate.hooks.respond:mask_response",
     "callgate.hooks.respond:stream_masker",
+    "callgate.ledger.ledger:Ledger.append_soon",
 ]
 # What stands in the place of hooks where nobody else watches them, and whether AWS has been asked when it
 # fails. Where all of that fails, the hooks themselves do the work.
@@ -88,7 +89,10 @@ ASYNC = [
     "callgate.identity.authenticator:Authenticator.identify",
     "callgate.ledger.ledger:Ledger.append",
     "callgate.hooks.respond:prepare",
+    *(BUNDLE + name for name in ("http_connect", "requestheaders", "request", "response")),
 ]
+# Hooks in which nothing is waited for.
+SYNC = [BUNDLE + name for name in ("next_layer", "server_connect", "responseheaders")]
 # mitmproxy catches what these raise and goes on; a cancellation of theirs it would wait for.
 HOOKS = tuple(target for target in [*BEFORE, *AFTER, *ALONE] if target.startswith(BUNDLE))
 
@@ -96,7 +100,7 @@ HOOKS = tuple(target for target in [*BEFORE, *AFTER, *ALONE] if target.startswit
 def cases(targets: list[str]) -> list[tuple[str, str]]:
     return [
         *((target, "RuntimeError") for target in targets),
-        *((target, "CancelledError") for target in targets if target not in HOOKS),
+        *((target, "CancelledError") for target in targets if target not in SYNC),
         *((target, kind) for target in targets if target in ASYNC for kind in ("hang", "cancel")),
     ]
 
@@ -112,7 +116,7 @@ def far() -> Iterator[Recorder]:
 
 
 def started(far: Recorder, folder: Path, *, watched: str) -> AbstractContextManager[Faults]:
-    more = '[limits]\nstage = "500ms"\nhandshake = "1s"\n'
+    more = '[limits]\nstage = "500ms"\nhandshake = "1s"\n[approvals]\nattempt = "500ms"\n'
     home = make_home(folder / "gate", endpoint=far.url, rules=RULES, more=more)
     return faulty(home, [*BEFORE, *AFTER, *ALONE, *FALLBACK], watched=watched)
 

@@ -6,6 +6,7 @@ mitmproxy logs what a hook raises and goes on with the flow as it stands, so the
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,6 +16,8 @@ from mitmproxy import http
 from callgate.call import Refusal
 
 log = logging.getLogger(__name__)
+
+Hook = Callable[..., Awaitable[None]]
 
 
 async def guarded(
@@ -43,6 +46,28 @@ async def guarded(
         close(Refusal("gateway-cancelled", f"The gateway's {stage} stage was cancelled.", status=503))
     except Exception as exc:  # noqa: BLE001 - this is the place that turns everything into a refusal
         close(_failed(stage, exc))
+
+
+def last_line(hook: Hook, seconds: float) -> Hook:
+    """`hook` as mitmproxy is to see it: ended after `seconds` at the latest, and never by an exception.
+
+    mitmproxy waits for ever for a hook that hangs, or that ends cancelled. What stands on the flow when this
+    ends it is a refusal, or the layers put one there.
+    """
+
+    @functools.wraps(hook)
+    async def bounded(*args: Any) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await hook(*args)
+        except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - as above
+            if (task := asyncio.current_task()) and task.cancelling():
+                task.uncancel()
+            log.error(
+                "callgate: the hook %s failed: %s at %s", hook.__name__, type(exc).__name__, _where(exc)
+            )
+
+    return bounded
 
 
 def guarded_now(stage: str, work: Callable[[], None]) -> Refusal | None:

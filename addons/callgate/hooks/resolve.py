@@ -1,8 +1,8 @@
 """Names become addresses under our eyes: what was judged is what is connected to.
 
 mitmproxy connects by name, so the event loop's own look-up is wrapped: it judges every address that it
-hands to a connection that `judging` announced in the same task. Other look-ups (issuers, webhooks) pass as
-they are.
+hands to a connection that `judging` announced in the same task. Other look-ups (issuers, webhooks) are not
+judged.
 """
 
 from __future__ import annotations
@@ -10,12 +10,16 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 from callgate.call import Refusal
 from callgate.channel import Network, judge_address
 
+# Threads of their own: a name server that does not answer must not keep others from theirs.
+_threads = ThreadPoolExecutor(32, "callgate-names")
 _permitted: ContextVar[tuple[Network, ...] | None] = ContextVar("callgate_permitted", default=None)
 
 
@@ -23,14 +27,14 @@ class AddressRefused(OSError):
     """A name led where nothing may go; for mitmproxy one more connection that could not be made."""
 
 
-def install(loop: Any) -> None:
-    """Wrap the look-up of `loop`, once."""
-    look_up = loop.getaddrinfo
-    if getattr(look_up, "judges", False):
+def install(loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+    """Wrap the look-up of `loop`, once: it judges, and takes no longer than `seconds`."""
+    if getattr(loop.getaddrinfo, "judges", False):
         return
 
     async def getaddrinfo(host: Any, port: Any, **hints: Any) -> Any:
-        found = await look_up(host, port, **hints)
+        async with asyncio.timeout(seconds):
+            found = await loop.run_in_executor(_threads, partial(socket.getaddrinfo, host, port, **hints))
         if (permitted := _permitted.get()) is not None:
             try:
                 _judge(found, permitted)
@@ -39,7 +43,7 @@ def install(loop: Any) -> None:
         return found
 
     getaddrinfo.judges = True  # type: ignore[attr-defined]
-    loop.getaddrinfo = getaddrinfo
+    loop.getaddrinfo = getaddrinfo  # type: ignore[method-assign]
 
 
 def judging(permitted: tuple[Network, ...]) -> None:

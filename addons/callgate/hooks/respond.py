@@ -145,10 +145,10 @@ async def break_off(gateway: Gateway, exchange: Exchange, refusal: Refusal) -> N
 def end(gateway: Gateway, exchange: Exchange, result: str, **more: Any) -> None:
     """Hand the one terminal entry of a forwarded call to the ledger."""
     if not exchange.ended:
+        gateway.journal.append_soon(record.outcome(exchange, result, **more))
         exchange.ended = True
         # An idle connection remembers its last call; what that carried goes.
         exchange.request = None
-        gateway.journal.append_soon(record.outcome(exchange, result, **more))
 
 
 def _is_much(exchange: Exchange, flow: http.HTTPFlow) -> bool:

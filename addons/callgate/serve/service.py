@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import inspect
 import json
 import logging
 import os
@@ -21,6 +22,7 @@ from mitmproxy.master import Master
 from callgate.hooks import resolve
 from callgate.hooks.bundle import Bundle
 from callgate.hooks.gateway import Watch
+from callgate.hooks.guard import last_line
 from callgate.serve import options, secrets
 from callgate.serve.admin import AdminServer
 from callgate.serve.config import ConfigError, load_settings
@@ -42,6 +44,11 @@ class Service(Bundle):
         self.started = False
         self.scripts: tuple[str, ...] = ()
         self.watching: asyncio.Task[None] | None = None
+        # Each stage of a hook has its own time, and the longest waits for people as well.
+        seconds = 3 * rooms.gateway.terms.stage_seconds + rooms.settings.approvals.attempt
+        for name, _ in inspect.getmembers(Bundle, inspect.iscoroutinefunction):
+            if not name.startswith("_"):
+                setattr(self, name, last_line(getattr(self, name), seconds))
 
     def judge_options(self, updated: set[str]) -> None:
         """Raises OptionsError, and so takes back, any change of an option that would open the gateway."""
@@ -55,7 +62,9 @@ class Service(Bundle):
         """The proxy port is open: open the rest. Until then every hook refuses."""
         if problem := options.foreign_addon(self.master.addons):
             fail(ConfigError(problem))
-        resolve.install(asyncio.get_running_loop())
+        # A name that is not found is to be refused as such, not as a stage that took too long.
+        seconds = 0.8 * self.gateway.terms.stage_seconds
+        resolve.install(asyncio.get_running_loop(), seconds)
         await self._listen()
         try:
             await self.rooms.start()
