@@ -1,4 +1,6 @@
-"""Back-pressure where mitmproxy has none: a layer that waits for a hook or a connection keeps what comes."""
+"""How much is read at a time, and back-pressure where mitmproxy has none: a layer that waits for a hook or a
+connection keeps what comes.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,12 @@ _KEPT = 256 * 1024
 """Bytes that a layer keeps while it waits. One read more, and what lies in the kernel, come on top."""
 
 
+READ = 256 * 1024
+"""Bytes that are read at a time: as many as asyncio takes from a socket at once. mitmproxy asks for a
+quarter, and walks all its layers for each.
+"""
+
+
 class Gate:
     """A stream reader that can be told to read no more for now; what is sent then waits on the other side.
 
@@ -25,10 +33,10 @@ class Gate:
         self._open = asyncio.Event()
         self._open.set()
 
-    async def read(self, size: int) -> bytes:
-        """The next bytes, once there is an interest in them."""
+    async def read(self, _: int) -> bytes:
+        """The next bytes, once there is an interest in them, however few are asked for."""
         await self._open.wait()
-        return await self._reader.read(size)
+        return await self._reader.read(READ)
 
     def let(self, goes_on: bool) -> None:
         """Go on reading, or stop."""

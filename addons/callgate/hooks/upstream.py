@@ -13,11 +13,12 @@ from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._http1 import Http1Client
 
+from callgate.hooks.pressure import READ
+
 # An answer before the answer (RFC 9110, section 15.2), but for the one that changes the protocol.
 _INTERIM = re.compile(rb"HTTP/1\.1 1(?!01)[0-9]{2}(?: [^\r\n]*)?\r\n(?:[^\r\n]+\r\n)*\r\n")
 _INTERIM_MOST = 16
 _HEAD_BYTES = 1024 * 1024
-_READ = 64 * 1024
 
 
 class StrictHttp1Client(Http1Client):
@@ -72,6 +73,10 @@ class Upstream(http_layers.HttpClient):
 class LastReader(asyncio.StreamReader):
     """What has come in is read, also where the connection broke after it."""
 
+    async def read(self, _: int = -1) -> bytes:
+        """The next bytes, however few are asked for."""
+        return await super().read(READ)
+
     def set_exception(self, exc: Exception) -> None:
         """The connection broke: that is the end of what comes."""
         self.feed_eof()
@@ -111,7 +116,7 @@ class LastWriter(asyncio.StreamWriter):
         """Read what the system has kept."""
         number = self.get_extra_info("socket").fileno()
         try:
-            while data := os.read(number, _READ):
+            while data := os.read(number, READ):
                 self._last.feed_data(data)
         except OSError:
             return
@@ -119,5 +124,5 @@ class LastWriter(asyncio.StreamWriter):
 
 def hear_out(writer: asyncio.StreamWriter) -> tuple[LastReader, LastWriter]:
     """A reader and writer in place of `writer` and its reader, from which nothing has been read yet."""
-    reader = LastReader(limit=_READ)
+    reader = LastReader(limit=READ // 2)
     return reader, LastWriter(writer, reader)
