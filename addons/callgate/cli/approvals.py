@@ -188,6 +188,8 @@ def undelivered(config: Path, as_json: bool) -> None:
     if as_json:
         click.echo(describe.safe_json(answer["undelivered"]))
         return
+    if not answer["undelivered"]:
+        click.echo("Webhooks took every event.")
     for each in answer["undelivered"]:
         click.echo(
             f"{each['time']} {each['webhook']} {each['event']} {each['about']}: "
