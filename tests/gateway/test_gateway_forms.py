@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from support.gateway import BIN, COMMANDS, ROOT, Gateway, Home, make_home, running, wait_for
+from support.mitmweb import in_mitmweb
 
 RULES = """
 [[rule]]
@@ -52,11 +54,36 @@ def job(gateway: Gateway) -> list[Any]:
     return seen
 
 
+SHOWN = [
+    ("\u2705", "sts:GetCallerIdentity -> allow (allow)"),
+    ("\u2705", "s3:CreateBucket -> allow (allow)"),
+    ("\u2705", "s3:PutObject -> allow (allow)"),
+    ("\u2705", "s3:GetObject -> allow (allow)"),
+    ("\u26d4", "iam:CreateUser -> deny (rule-deny: Rule 'deny': denied.)"),
+    ("\u2705", "secretsmanager:CreateSecret -> allow (allow)"),
+    ("\u2705", "secretsmanager:GetSecretValue -> allow (allow, mask)"),
+]
+
+
+def shown(flow: dict[str, Any]) -> tuple[str, str]:
+    """Marker and comment of a flow in mitmweb, the latter without the principal and the call's id."""
+    who, _, what = flow["comment"].partition(" ")
+    assert who == "github:acme/infra:environment:production"
+    return flow["marked"], what.rpartition(" [cg-")[0]
+
+
 @pytest.mark.parametrize("form", COMMANDS)
 def test_each_form_handles_the_same_job_list(form: str, clean_moto: str, folder: Path) -> None:
-    with running(make_home(folder, endpoint=clean_moto, rules=RULES), form=form) as gateway:
+    home = make_home(folder, endpoint=clean_moto, rules=RULES)
+    with ExitStack() as stack:
+        if form == "mitmweb":
+            gateway, web = stack.enter_context(in_mitmweb(home))
+        else:
+            gateway = stack.enter_context(running(home, form=form))
         seen = job(gateway)
         gateway.ended(7)
+        if form == "mitmweb":
+            assert [shown(flow) for flow in web.ask("GET", "/flows")] == SHOWN
         assert gateway.stop() == 0
     assert seen == ["123456789012", 70_000, "AccessDenied", "***"]
     kinds = [entry["kind"] for entry in gateway.entries()]

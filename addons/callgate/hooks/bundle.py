@@ -138,6 +138,8 @@ class Bundle:
             # Answers at once, with the body unread; see `stream.Stream`.
             flow.request.stream = True
             flow.request.headers.pop("expect", None)
+        elif OPENED in flow.metadata:
+            self.answers.annotate(flow, exchange)
 
     def _begin(self, flow: http.HTTPFlow) -> tuple[Connection, Exchange] | None:
         """Put the refusal on; whose call it is, if it has to be judged before its body comes."""
