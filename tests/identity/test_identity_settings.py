@@ -93,3 +93,19 @@ def test_settings_outside_their_range_are_refused() -> None:
     for wrong in ({"max_sessions": 0}, {"second_address": "ignore"}, {"session_cap": "1"}, {"leeway": "1h"}):
         with pytest.raises(ValidationError):
             read(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("issuer", "is_open"),
+    [
+        (GITHUB, True),
+        (GITHUB | {"require": {"repository_owner_id": ["65"]}}, False),
+        (GITHUB | {"url": "https://ghes.example/_services/token"}, False),
+        (GITHUB | {"keys_file": "keys.json"}, False),
+        (OWN, False),
+    ],
+)
+def test_a_shared_issuer_of_which_nothing_is_required_is_open_to_everybody(
+    issuer: dict[str, Any], is_open: bool
+) -> None:
+    assert read(issuer).issuers[0].is_open is is_open

@@ -74,6 +74,12 @@ class IssuerSettings(BaseModel):
         """The profile itself."""
         return profiles()[self.profile]
 
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody's jobs get an identity: all share this CI system, and nothing is required."""
+        shared = self.url == self.kind.url and self.keys_file is None
+        return shared and not self.require
+
     @field_validator("profile")
     @classmethod
     def _known_profile(cls, name: str) -> str:

@@ -136,6 +136,11 @@ class Service(Bundle):
         host, port = self.master.addons.get("proxyserver").listen_addrs()[0][:2]
         said = {"pid": os.getpid(), "proxy": f"{host}:{port}", "admin": str(self.rooms.state.admin_socket)}
         self.rooms.state.running.write_text(json.dumps(said))
+        for issuer in self.rooms.settings.identity.issuers:
+            if issuer.is_open:
+                log.warning(
+                    "callgate: identity.issuer %s has no `require`: anybody's jobs get in", issuer.name
+                )
         log.info("callgate: ready on %s", said["proxy"])
 
 

@@ -34,13 +34,13 @@ listen = "{listen}"
 name = "github"
 profile = "github"
 audience = "callgate"
-# require = {{ repository_owner_id = ["1234567"] }}   # without it any GitHub repository may get an identity
-# here
+# require = {{ repository_owner_id = ["1234567"] }}   # without it jobs of all of GitHub get an identity here
 
 [[identity.issuer]]
 name = "gitlab"
 profile = "gitlab"
 audience = "callgate"
+# require = {{ namespace_id = ["72"] }}
 
 # Who may approve. The users of the admin socket stand in `local_groups`.
 [approvals]
