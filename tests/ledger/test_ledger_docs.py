@@ -151,6 +151,28 @@ def test_a_proof_is_checked_by_the_page_s_program_and_a_changed_one_is_not(
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        (b"index 5", b"index 6", "does not lead"),
+        (b"index 5", b"index " + b"9" * 5000, "not a proof"),
+        (b"extra e", b"extra f", "does not lead"),
+        (b"callgate.test/log\n", b"callgate.test/other\n", "signature"),
+        (b"c2sp", b"\xff", "not text"),
+        (b"\n\n", b"\n", "not a proof"),
+        ("— callgate.test".encode(), "— callgate.else".encode(), "no key that is trusted"),
+    ],
+)
+def test_a_proof_that_was_changed_in_any_part_does_not_hold(
+    ledger: Path, old: bytes, new: bytes, why: str
+) -> None:
+    proof = CliRunner().invoke(main, ["prove", "5", "--ledger", str(ledger)]).stdout_bytes
+    assert old in proof
+    key = str(ledger.parent / "keys" / "ledger.pub")
+    checked = CliRunner().invoke(main, ["check-proof", "-", "--key", key], input=proof.replace(old, new))
+    assert (checked.exit_code, why in checked.output) == (1, True), checked.output
+
+
+@pytest.mark.parametrize(
     "name", ["verify", "prove", "check-proof", "log", "report", "export", "backup", "archive"]
 )
 def test_every_command_on_the_ledger_is_on_the_page_and_has_an_example_in_its_help(name: str) -> None:

@@ -161,11 +161,13 @@ def check_proof(file: Path, keys: Sequence[str], as_json: bool) -> None:
     """
     trusted = public_keys(keys, Path())
     try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        fail(f"{file}: {getattr(error, 'strerror', None) or error}")
+        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        fail(f"{file}: {error.strerror}")
     try:
-        proof = checked_proof(text, trusted)
+        proof = checked_proof(content.decode(), trusted)
+    except UnicodeDecodeError:
+        fail("not a proof: it is not text", 1)
     except ProofError as error:
         fail(error, 1)
     if as_json:

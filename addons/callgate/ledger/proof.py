@@ -66,14 +66,18 @@ def check_proof(proof: str, keys: Sequence[PublicKey]) -> Proof:
     if extra == lines[1] or index == lines[2] or not (index.isascii() and index.isdecimal()):
         raise ProofError("not a proof with its entry: lines 2 and 3 are 'extra …' and 'index …'")
     try:
+        seq = int(index)
         text = base64.b64decode(extra, validate=True)
         path = [base64.b64decode(line, validate=True) for line in lines[3:]]
         checkpoint = Checkpoint.verified(note, keys)
-        entry = parse_entry(text.decode())
     except (binascii.Error, NoteError, ValueError) as error:
-        raise ProofError(str(error)) from None
-    check_inclusion(int(index), checkpoint.size, leaf_hash(text), path, checkpoint.root)
-    if entry.seq != int(index):
+        raise ProofError(f"not a proof of this log: {error}") from None
+    check_inclusion(seq, checkpoint.size, leaf_hash(text), path, checkpoint.root)
+    try:
+        entry = parse_entry(text.decode())
+    except ValueError as error:
+        raise ProofError(f"the entry is not one that Callgate writes: {error}") from None
+    if entry.seq != seq:
         raise ProofError(f"the entry says that it is {entry.seq}, the proof that it is {index}")
     return Proof(entry, text.decode(), checkpoint)
 
