@@ -128,6 +128,9 @@ def test_archived_entries_and_the_rest_verify_alone_and_together(
     assert moved.last > 38
     assert checked([first, second, aged / "ledger.db"], aged) == (0, 66)
     assert run("verify", aged, "--archive", first, "--archive", second).exit_code == 0
+    edited = first.read_bytes().replace(b"github:acme", b"github:evil")
+    first.write_bytes(edited)
+    assert run("verify", aged, "--archive", second, "--archive", first).exit_code == 1
 
 
 def test_what_belongs_to_a_session_that_goes_on_is_not_archived(aged: Path, tmp_path: Path) -> None:

@@ -203,3 +203,28 @@ def test_what_cannot_be_done_is_told_in_one_line_with_its_status(
     result = CliRunner().invoke(main, [*given, *where])
     assert (result.exit_code, line in result.output) == (status, True), result.output
     assert result.exception is None or isinstance(result.exception, SystemExit)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "verify {0}",
+        "log --ledger {0}",
+        "log show c1 --ledger {0}",
+        "log stats --ledger {0}",
+        "prove 1 --ledger {0}",
+        "export --ledger {0}",
+        "report --ledger {0} --out {0}/r.html",
+        "backup {0}/copy --ledger {0}",
+        "archive {0}/old.db --before 1d --ledger {0}",
+    ],
+)
+def test_a_newer_format_and_what_is_no_database_are_refused_in_a_line(ledger: Path, command: str) -> None:
+    path = ledger / "ledger.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA user_version = 99")
+    assert "newer Callgate" in run(*command.format(ledger).split(), status=2)
+    path.write_text("no database")
+    said = run(*command.format(ledger).split(), status=1 if command.startswith("verify") else 2)
+    assert "not a database" in said
+    assert said.count("\n") <= 2

@@ -57,7 +57,7 @@ __all__ = ["archive", "backup", "check_proof", "export", "log", "prove", "report
     "archives",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="An archive of older entries, oldest first. May be repeated.",
+    help="An archive of older entries. May be repeated.",
 )
 @json_option
 def verify(
@@ -129,7 +129,11 @@ def prove(seq: int, config: Path, ledger: Path | None, out: Path | None) -> None
     callgate prove 4711 --out 4711.tlog-proof
     """
     try:
-        with contextlib.closing(open_for_reading(ledger_path(config, ledger))) as database:
+        database = open_for_reading(ledger_path(config, ledger))
+    except LedgerError as error:
+        fail(error)
+    try:
+        with contextlib.closing(database):
             proof = make_proof(database, seq)
     except LedgerError as error:
         fail(error, 1)

@@ -91,6 +91,8 @@ def export(
             export_log(database, chosen, sink, start=start, place=keeper, stop=stop, progress=progress)
     except LedgerError as error:
         fail(error)
+    except sqlite3.Error as error:
+        fail(f"the ledger cannot be read: {error}")
     except BrokenPipeError:
         # The reader has what it wanted (`| head`).
         sys.stderr.close()

@@ -149,7 +149,7 @@ def _line_printer(out: Console) -> Callable[[sqlite3.Row], None]:
         mark, colour = _VERDICTS.get(row["verdict"], ("?", "dim"))
         when = row["eventTime"][:19].replace("T", " ")
         cells = [
-            Text(when if out.width >= 100 else when[11:], "dim"),
+            Text(when if out.width >= 100 or not out.is_terminal else when[11:], "dim"),
             Text(mark, f"bold {colour}"),
             Text(row["principalId"] or "unknown"),
             Text(row["operation"] or row["host"] or "", "bold"),

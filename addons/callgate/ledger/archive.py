@@ -50,14 +50,11 @@ def archive(state: Path, target: Path, before: str, *, clock: Callable[[], float
         raise LedgerError(f"{target} exists already")
     lock = FolderLock(state)
     try:
-        if not (state / NAME).exists():
-            raise LedgerError(f"there is no ledger in {state}")
-        with contextlib.closing(sqlite3.connect(state / NAME, isolation_level=None)) as database:
+        with contextlib.closing(open_for_reading(state / NAME)) as database:
             first, size = _range(database, before)
-            _copy(state / NAME, target, size)
-            _declare(
-                state, Record("ledger.archived", {"first": first, "size": size, "file": target.name}), clock
-            )
+        _copy(state / NAME, target, size)
+        _declare(state, Record("ledger.archived", {"first": first, "size": size, "file": target.name}), clock)
+        with contextlib.closing(sqlite3.connect(state / NAME, isolation_level=None)) as database:
             # From here on both files hold the entries; only now do they leave the first.
             database.execute("PRAGMA synchronous = FULL")
             database.execute("BEGIN IMMEDIATE")

@@ -283,8 +283,8 @@ def differences(connection: sqlite3.Connection) -> list[str]:
     later = {index.name for index in INDEXES} - {index.name for index in indexes(connection)}
     expected = {name: statement.strip() for name, statement in _OBJECTS.items() if name not in later}
     return [
-        *(f"{name} is missing" for name in expected.keys() - found.keys()),
-        *(f"{name} does not belong here" for name in found.keys() - expected.keys()),
+        *(f"{name} is missing" for name in sorted(expected.keys() - found.keys())),
+        *(f"{name} does not belong here" for name in sorted(found.keys() - expected.keys())),
         *(
             f"{name} is not what Callgate made it"
             for name in expected

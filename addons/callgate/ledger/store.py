@@ -261,15 +261,23 @@ def _inode(path: Path) -> tuple[int, int] | None:
 def open_for_reading(path: Path) -> sqlite3.Connection:
     """A read-only connection that works beside the gateway and leaves no files beside a still copy.
 
-    Raises LedgerError if there is no such file.
+    Raises LedgerError if there is no such file, or a newer release wrote it.
     """
     if not path.is_file():
         raise LedgerError(f"there is no ledger at {path}")
     # Without a write-ahead log nobody is writing: SQLite then needs no shared memory beside the file.
     how = "mode=ro" if _wal(path).exists() else "mode=ro&immutable=1"
     try:
-        return sqlite3.connect(
+        connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?{how}", uri=True, timeout=10.0, check_same_thread=False
         )
     except sqlite3.Error as error:
         raise LedgerError(f"the ledger {path} cannot be read: {error}") from None
+    try:
+        (revision,) = connection.execute("PRAGMA user_version").fetchone()
+    except sqlite3.DatabaseError:
+        return connection  # What is wrong with the file comes out when it is read.
+    if revision > schema.REVISION:
+        connection.close()
+        raise LedgerError(f"{path} was written by a newer Callgate (revision {revision})")
+    return connection

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import math
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -50,7 +51,7 @@ def verify(
     live: bool = False,
     progress: Progress = lambda done, size: None,
 ) -> Verdict:
-    """Check the log in `paths` (archives oldest first, the ledger last) against what `keys` signed.
+    """Check the log in `paths` (archives and the ledger, in any order) against what `keys` signed.
 
     `kept` are checkpoint notes from elsewhere, by where they come from: they show truncation and forks.
     `live` says that a gateway is writing, so that entries after the last checkpoint are no finding.
@@ -118,9 +119,6 @@ class _Check:
 
     def _schema_is_ours(self) -> bool:
         for database in self.databases:
-            (revision,) = database.execute("PRAGMA user_version").fetchone()
-            if revision > schema.REVISION:
-                raise LedgerError(f"a newer Callgate wrote this ledger (revision {revision})")
             for difference in schema.differences(database):
                 self.findings.append(Finding("altered schema", None, difference))
         return not any(finding.text.startswith(("entries ", "checkpoints ")) for finding in self.findings)
@@ -142,6 +140,8 @@ class _Check:
         self.findings.append(Finding("edited", size, text))
 
     def _find_start(self) -> None:
+        # Given in another order, an archive would go unread.
+        self.databases = sorted(self.databases, key=_beginning)
         (first,) = self.databases[0].execute("SELECT min(seq) FROM entries").fetchone()
         if not first:
             return
@@ -262,6 +262,11 @@ class _Check:
             self.notes.append(f"{tail} will be covered by the gateway's next checkpoint")
         else:
             self.findings.append(Finding("unsigned tail", start, f"{tail} are not covered by any checkpoint"))
+
+
+def _beginning(database: sqlite3.Connection) -> float:
+    (first,) = database.execute("SELECT min(seq) FROM entries").fetchone()
+    return math.inf if first is None else float(first)
 
 
 def _read_kept(kept: Mapping[str, str], keys: Sequence[PublicKey]) -> list[tuple[str, Checkpoint]]:
