@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 pytest_plugins = ["support.fixtures"]
@@ -10,6 +12,14 @@ pytest_plugins = ["support.fixtures"]
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the long forms as well")
     parser.addoption("--soak", action="store_true", help="run the soak test as well")
+
+
+def pytest_configure() -> None:
+    # What `nohup` and `&` start ignores these, and so would its children, whose signals are under test. A
+    # handler is not inherited.
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
