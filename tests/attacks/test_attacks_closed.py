@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local_issuer import SigningKey, local_issuer
 from support.gateway import ROOT, Gateway, Home, make_home, running, wait_for
 from support.mitmweb import Web, in_mitmweb
 from support.upstream import Recorder, http_answer, recorder
-from support.wire import Wire, request
+from support.wire import Eyes, Wire, request
 
 RULES = """
 [[rule]]
@@ -187,6 +190,46 @@ def test_without_a_ledger_calls_are_refused_and_health_says_why(
         wait_for(lambda: not health(gateway)["ok"], 10, "the alarm")
         assert "ledger" in str(health(gateway)["reason"]).lower()
         lock.close()
+    assert len(far.requests) == 1
+
+
+@pytest.mark.case("A21", "C01")
+def test_an_issuer_that_hangs_or_fails_lets_nobody_in_until_it_answers(
+    folder: Path, tmp_path: Path, far: Recorder
+) -> None:
+    key = SigningKey("test-key", "ES256")
+    let_go = threading.Event()
+
+    def hang(handler: BaseHTTPRequestHandler) -> None:
+        let_go.wait(30)
+
+    def fail(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_error(500)
+
+    (tmp_path / "issuer").mkdir()
+    with local_issuer(tmp_path / "issuer", key) as issuer:
+        more = '[identity]\nkeys_cooldown = "100ms"\n[limits]\nstage = "1s"\n'
+        home = make_home(folder, endpoint=far.url, rules=RULES, key=key)
+        remote = f'jwks_url = "{issuer.url}/jwks"\nca = "{tmp_path}/issuer/ca.pem"'
+        text = home.config.read_text().replace('keys_file = "keys.json"', remote)
+        home.config.write_text(text.replace("[[identity.issuer]]", f"{more}[[identity.issuer]]"))
+        issuer.answers["/jwks"] = fail
+        with running(home) as gateway:
+            for answer in (fail, hang):
+                issuer.answers["/jwks"] = answer
+                eyes = Eyes.open(gateway, far)
+                with Wire(gateway) as wire:
+                    assert wire.connect().status in (407, 503)
+                    eyes.denied(wire, "issuer-unavailable", "gateway-timeout")
+            let_go.set()
+            del issuer.answers["/jwks"]
+
+            def passes() -> bool:
+                with Wire(gateway) as wire:
+                    return wire.connect().status == 200
+
+            wait_for(passes, 10, "the keys")
+            gateway.client("dynamodb").list_tables()
     assert len(far.requests) == 1
 
 
