@@ -303,42 +303,43 @@ def drip(wire: Wire) -> None:
         return
 
 
+def late(wire: Wire) -> None:
+    wire.socket.settimeout(15)
+    said = wire.read()
+    assert (said.status, said.reason) == (408, "body-timeout")
+
+
 @pytest.mark.case("C08", "B09")
-@pytest.mark.parametrize("act", [drip, lambda wire: None], ids=["drips", "stops"])
-def test_a_body_that_is_read_whole_has_its_time(
-    hasty: Gateway, far: Recorder, act: Callable[[Wire], None]
-) -> None:
-    with tunnel(hasty, hasty.home.token()) as wire:
+def test_a_body_that_is_read_whole_has_its_time(hasty: Gateway, far: Recorder) -> None:
+    with tunnel(hasty, hasty.home.token()) as drips, tunnel(hasty, hasty.home.token()) as stops:
         # A body of this connection that took its time, and ended.
-        wire.send(half())
+        drips.send(half())
         time.sleep(0.6)  # the bound is real time
-        wire.send(b" ")
-        assert wire.read().status == 200
+        drips.send(b" ")
+        assert drips.read().status == 200
         eyes = Eyes.open(hasty, far)
-        wire.send(half()[:-100])
+        for wire in (drips, stops):
+            wire.send(half()[:-100])
         time.sleep(0.6)
-        assert wire.socket.pending() == 0  # nothing was said when the time of the body before was over
-        act(wire)
-        wire.socket.settimeout(15)
-        said = wire.read()
-        assert (said.status, said.reason) == (408, "body-timeout")
-        eyes.denied(wire, "body-timeout")
+        assert drips.socket.pending() == 0  # nothing was said when the time of the body before was over
+        drip(drips)
+        for wire in (drips, stops):
+            late(wire)
+            eyes.denied(wire, "body-timeout")
 
 
 @pytest.mark.case("C08", "B09")
-@pytest.mark.parametrize("act", [drip, lambda wire: None], ids=["drips", "stops"])
-def test_a_body_that_streams_goes_on_or_is_broken_off(
-    hasty: Gateway, far: Recorder, act: Callable[[Wire], None]
-) -> None:
+def test_a_body_that_streams_goes_on_or_is_broken_off(hasty: Gateway, far: Recorder) -> None:
     before = len(far.requests)
-    with tunnel(hasty, hasty.home.token(), BUCKET) as wire:
-        wire.send(put(64 * MB) + bytes(MB))
-        act(wire)
-        wire.socket.settimeout(15)
-        said = wire.read()
-        assert (said.status, said.reason) == (408, "body-timeout")
-        ended = wait_for(lambda: Eyes(hasty, far, 0, 0).new(wire.source), 10, "the outcome")
-    assert [(each["result"], each["reason"]) for each in ended] == [("failed", "body-timeout")]
+    token = hasty.home.token()
+    with tunnel(hasty, token, BUCKET) as drips, tunnel(hasty, token, BUCKET) as stops:
+        for wire in (drips, stops):
+            wire.send(put(64 * MB) + bytes(MB))
+        drip(drips)
+        for wire in (drips, stops):
+            late(wire)
+            ended = wait_for(lambda: Eyes(hasty, far, 0, 0).new(wire.source), 10, "the outcome")  # noqa: B023
+            assert [(each["result"], each["reason"]) for each in ended] == [("failed", "body-timeout")]
     assert len(far.requests) == before
 
 

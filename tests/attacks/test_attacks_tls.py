@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import ssl
 import struct
 import subprocess
@@ -205,6 +206,21 @@ def test_a_renegotiation_is_not_taken_part_in(wire: Wire, far: Recorder, gate: G
         after.tls()
         after.send(request())
         assert after.read().status == 200
+
+
+@pytest.mark.case("B09", "E01")
+def test_a_client_that_goes_with_an_alert_has_gone(wire: Wire, gate: Gateway, eyes: Eyes) -> None:
+    assert wire.connect().status == 200
+    tls = Tls(wire)
+    wire.send(records(tls.hello()))
+    tls.finish()
+    # A record that does not decrypt stands in for its own alert: both end what is said.
+    tls.inner.write(request()[:-1])
+    wire.send(tls.outgoing.read() + b"\x17\x03\x03\0\x20" + bytes(32))
+    wire.socket.shutdown(socket.SHUT_WR)
+    while wire.socket.recv(65536):
+        continue
+    eyes.denied(wire, "client-gone")
 
 
 @pytest.mark.case("B09")

@@ -15,13 +15,13 @@ from dataclasses import replace
 
 from mitmproxy.connection import Server
 from mitmproxy.proxy import commands, context, events, layer, tunnel
-from mitmproxy.proxy.layers import ServerTLSLayer
 from mitmproxy.proxy.layers import http as http_layers
 
 from callgate.hooks.bounds import PORTAL_BODY, Bounds
 from callgate.hooks.heads import StrictHttp1Server
 from callgate.hooks.memory import Share
 from callgate.hooks.stream import AtOnce, Stream
+from callgate.hooks.tls import ServerTLS
 from callgate.hooks.upstream import Upstream
 
 _JOIN_BYTES = 16 * 1024
@@ -75,7 +75,7 @@ class Http(http_layers.HttpLayer):
             # The certificate is checked against the client's name for the host, or its stand-in's own.
             same = event.address == self.context.server.address
             ours.server.sni = (same and self.context.client.sni) or event.address[0]
-            stack /= ServerTLSLayer(ours)
+            stack /= ServerTLS(ours)
         stack /= Upstream(ours)
         self.connections[ours.server] = stack[0]
         self.waiting_for_establishment[ours.server].append(event)

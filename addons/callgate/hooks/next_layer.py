@@ -6,7 +6,7 @@ import ipaddress
 
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import context, layer
-from mitmproxy.proxy.layers import ClientTLSLayer, ServerTLSLayer
+from mitmproxy.proxy.layers import ClientTLSLayer
 from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.proxy.layers.tls import HTTP1_ALPNS, parse_client_hello
 
@@ -19,22 +19,10 @@ from callgate.hooks.layers import UNCHECKED, Http
 from callgate.hooks.memory import Share
 from callgate.hooks.pressure import Tunnel
 from callgate.hooks.stream import AtOnce
+from callgate.hooks.tls import HELLO_BYTES, ClientTLS, ServerTLS
 
-# A ClientHello that is larger is nobody's; mitmproxy would collect without end, and read all of it each time.
-_HELLO_BYTES = 16 * 1024
 # TLS extensions: server_name (RFC 6066), encrypted_client_hello (RFC 9849).
 _SNI, _ECH = 0, 0xFE0D
-
-
-class ClientTLS(ClientTLSLayer):
-    """TLS of a client whose first message is bounded."""
-
-    def receive_handshake_data(self, data: bytes) -> layer.CommandGenerator[tuple[bool, str | None]]:
-        """Whether the handshake is done, and how it failed."""
-        if not self.client_hello_parsed and len(self.recv_buffer) + len(data) > _HELLO_BYTES:
-            self.recv_buffer.clear()
-            return False, "the ClientHello is too large"
-        return (yield from super().receive_handshake_data(data))
 
 
 def choose_layer(
@@ -105,7 +93,7 @@ def _choose(
         raise Refusal("not-tls", "What came through the tunnel is not TLS.")
     if known.kind == "tunnel":
         return _tunnel(context, data, known)
-    server_tls = ServerTLSLayer(context)
+    server_tls = ServerTLS(context)
     server_tls.child_layer = ClientTLS(context)
     return server_tls
 
@@ -116,7 +104,7 @@ def _tunnel(context: context.Context, data: bytes, known: Connection) -> layer.L
     except ValueError:
         raise Refusal("not-tls", "What came through the tunnel is not TLS.") from None
     if hello is None:
-        if len(data) > _HELLO_BYTES:
+        if len(data) > HELLO_BYTES:
             raise Refusal("not-tls", "The TLS handshake begins with more than a ClientHello has.")
         return None
     kinds = [kind for kind, _ in hello.extensions]

@@ -22,7 +22,7 @@ class RulesInForce:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
-        self._signature = self._look()
+        self._signature: tuple[tuple[str, int, int], ...] | None = self._look()
         self._rules = load_rules(paths, mask_mistakes)
         self._wake = asyncio.Event()
         self.error: str | None = None
@@ -32,7 +32,7 @@ class RulesInForce:
 
     def reload_soon(self) -> None:
         """Load again even if no file looks changed."""
-        self._signature = ()
+        self._signature = None
         self._wake.set()
 
     async def watch(self, note: Callable[[Record], Awaitable[None]]) -> None:

@@ -1,0 +1,45 @@
+"""TLS on either side, where mitmproxy's waits too long: for a first message without end, and for an end that
+came as an alert.
+"""
+
+from __future__ import annotations
+
+from mitmproxy.proxy import events, layer
+from mitmproxy.proxy.layers import ClientTLSLayer, ServerTLSLayer
+from mitmproxy.proxy.layers.tls import TLSLayer
+
+# A ClientHello that is larger is nobody's; mitmproxy would collect without end, and read all of it each time.
+HELLO_BYTES = 16 * 1024
+
+
+class _Ends(TLSLayer):
+    """Says once that the other side has gone, also where it went with a fatal alert (RFC 8446, section 6.2)
+    in place of a goodbye, of which mitmproxy's layer says nothing.
+    """
+
+    _has_ended = False
+
+    def event_to_child(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if isinstance(event, events.ConnectionClosed) and event.connection is self.conn:
+            if self._has_ended:
+                return
+            self._has_ended = True
+        yield from super().event_to_child(event)
+
+    def receive_close(self) -> layer.CommandGenerator[None]:
+        yield from self.event_to_child(events.ConnectionClosed(self.conn))
+
+
+class ClientTLS(_Ends, ClientTLSLayer):
+    """TLS of a client, whose first message is bounded."""
+
+    def receive_handshake_data(self, data: bytes) -> layer.CommandGenerator[tuple[bool, str | None]]:
+        """Whether the handshake is done, and how it failed."""
+        if not self.client_hello_parsed and len(self.recv_buffer) + len(data) > HELLO_BYTES:
+            self.recv_buffer.clear()
+            return False, "the ClientHello is too large"
+        return (yield from super().receive_handshake_data(data))
+
+
+class ServerTLS(_Ends, ServerTLSLayer):
+    """TLS of an upstream."""
