@@ -209,12 +209,11 @@ def test_a_renegotiation_is_not_taken_part_in(wire: Wire, far: Recorder, gate: G
 
 
 @pytest.mark.case("B09", "E01")
-def test_a_client_that_goes_with_an_alert_has_gone(wire: Wire, gate: Gateway, eyes: Eyes) -> None:
+def test_a_record_that_does_not_decrypt_is_the_end_of_its_call(wire: Wire, gate: Gateway, eyes: Eyes) -> None:
     assert wire.connect().status == 200
     tls = Tls(wire)
     wire.send(records(tls.hello()))
     tls.finish()
-    # A record that does not decrypt stands in for its own alert: both end what is said.
     tls.inner.write(request()[:-1])
     wire.send(tls.outgoing.read() + b"\x17\x03\x03\0\x20" + bytes(32))
     wire.socket.shutdown(socket.SHUT_WR)
