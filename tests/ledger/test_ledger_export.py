@@ -230,6 +230,18 @@ def test_s3_gets_an_object_a_batch(ledger: Path, bucket: Any) -> None:
     assert len(body.splitlines()) == 5
 
 
+def test_a_bucket_that_takes_nothing_is_told_in_a_line_and_the_place_stays(
+    ledger: Path, bucket: Any, tmp_path: Path
+) -> None:
+    place = tmp_path / "place"
+    arguments = ["export", "--ledger", str(ledger), "--place", str(place), "--out"]
+    result = CliRunner().invoke(main, [*arguments, "s3://other/callgate"])
+    assert (result.exit_code, "s3://other: " in result.output, result.output.count("\n")) == (2, True, 1)
+    assert not place.exists()
+    assert CliRunner().invoke(main, [*arguments, "s3://audit/callgate"]).exit_code == 0
+    assert bucket.list_objects_v2(Bucket="audit")["KeyCount"] == 1
+
+
 def test_a_document_that_has_an_end_is_not_followed_into_one_file(ledger: Path) -> None:
     result = CliRunner().invoke(
         main, ["export", "--ledger", str(ledger), "--format", "cloudtrail", "--follow"]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from callgate.ledger.errors import LedgerError
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -85,7 +87,11 @@ class S3Sink:
         self._frame = frame
 
     def put(self, first: int, last: int, lines: Sequence[str]) -> None:
-        if lines:
+        from botocore.exceptions import BotoCoreError, ClientError  # whoever made the client has loaded it
+
+        if not lines:
+            return
+        try:
             self._client.put_object(
                 Bucket=self._bucket,
                 Key=self._prefix + batch_name(first, last, self._frame),
@@ -93,6 +99,8 @@ class S3Sink:
                 ContentType="application/json" if "json" in self._frame.suffix else "text/csv",
                 ContentEncoding="gzip",
             )
+        except (BotoCoreError, ClientError) as error:
+            raise LedgerError(f"s3://{self._bucket}: {error}") from None
 
     def close(self) -> None:
         pass
