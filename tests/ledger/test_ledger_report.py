@@ -94,3 +94,17 @@ def test_a_period_without_calls_makes_a_page_too(
     ]
     assert CliRunner().invoke(main, arguments).exit_code == 0
     assert "Nobody called." in out.read_text()
+
+
+def test_a_key_that_very_many_share_names_some_of_them(
+    with_ledger: Callable[..., None], state: Path, tmp_path: Path
+) -> None:
+    async def use(ledger: Ledger) -> None:
+        for n in range(1, 9):
+            identity = {"principalId": f"gitlab:acme/{n}", "sessionId": f"s{n}", "accessKeyId": "ASIASHARED"}
+            await ledger.append(intent(f"c{n}", userIdentity=identity), outcome(f"c{n}"))
+
+    with_ledger(use)
+    out = tmp_path / "report.html"
+    assert CliRunner().invoke(main, ["report", "--ledger", str(state), "--out", str(out)]).exit_code == 0
+    assert re.search(r"(gitlab:acme/\d, ){5}gitlab:acme/\d and 2 more", out.read_text())

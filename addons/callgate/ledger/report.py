@@ -15,7 +15,7 @@ from callgate.ledger.stats import QUESTIONS, ask
 Row = dict[str, Any]
 
 _VERDICTS = ("allowed", "approved", "held", "denied")
-_ROWS = 25
+_ROWS, _NAMES = 25, 6
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 1000, 220, 48, 24
 
 
@@ -114,7 +114,7 @@ _SECTIONS = (
         "shared_keys",
         "Shared access keys",
         "Keys that several workloads used: CloudTrail alone cannot tell them apart.",
-        (_Column("accessKeyId", "access key"), _Column("who", "principals"), *_CALLS),
+        (_Column("accessKeyId", "access key", "code"), _Column("who", "principals", "names"), *_CALLS),
         "No key was shared.",
     ),
     _Section(
@@ -185,8 +185,11 @@ def _cell(column: _Column, value: Any, largest: dict[str, int]) -> str:
             return f'<td class="code">{html.escape(str(value or ""))}</td>'
         case "time":
             return f'<td class="time">{html.escape(_when(value))}</td>'
+        case "names":
+            first, more = str(value).split(",")[:_NAMES], str(value).count(",") + 1 - _NAMES
+            return f"<td>{html.escape(', '.join(first))}{f' and {more:,} more' if more > 0 else ''}</td>"
         case _:
-            return f"<td>{html.escape(str(value or 'unknown')).replace(',', ', ')}</td>"
+            return f"<td>{html.escape(str(value or 'unknown'))}</td>"
 
 
 def _chart(rows: Sequence[Row]) -> str:
@@ -214,7 +217,11 @@ def _chart(rows: Sequence[Row]) -> str:
                 )
         if index % every == 0:
             label = row["moment"][5:].replace("T", " ") + (":00" if "T" in row["moment"] else "")
-            parts.append(f'<text x="{x + step * 0.12:.1f}" y="{_HEIGHT - 6}">{html.escape(label)}</text>')
+            # At the right edge there is room on its left only.
+            at, anchor = (x + step * 0.12, "start") if x < _WIDTH - 60 else (x + step * 0.88, "end")
+            parts.append(
+                f'<text x="{at:.1f}" y="{_HEIGHT - 6}" text-anchor="{anchor}">{html.escape(label)}</text>'
+            )
     legend = "".join(
         f'<span><i style="background:var(--{verdict})"></i>{verdict}</span>' for verdict in _VERDICTS
     )
