@@ -260,9 +260,11 @@ def test_impact_after_observing_says_exactly_what_enforcing_refuses(tmp_path: Pa
     table = run("impact", "--ledger", state / "ledger.db").output
     assert "refused" in table
     assert "held" in table
-    assert run("impact", "--ledger", state / "ledger.db", "--since", "2999-01-01").output.startswith(
-        "No call"
-    )
+    assert run("impact", "--ledger", state, "--since", "2999-01-01").output.startswith("No call")
+    assert json.loads(run("impact", "--ledger", state, "--since", "1h", "--json").stdout) == found
+    unreadable = run("impact", "--ledger", state, "--since", "yesterday")
+    assert unreadable.exit_code == 2
+    assert "'yesterday' is neither a time ago" in unreadable.stderr
 
 
 def test_impact_without_a_ledger_is_status_2(tmp_path: Path) -> None:

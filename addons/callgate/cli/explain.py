@@ -84,6 +84,8 @@ def _judge(rules: Path | None, principal: str | None) -> _Judge | None:
         return _Judge(policy.load_rules([rules], mask_mistakes), policy.identity_of(claims))
     except policy.RuleError as exc:
         fail(exc)
+    except json.JSONDecodeError as exc:
+        fail(f"--principal: is not JSON: {exc}")
     except ValueError as exc:
         fail(f"--principal: {exc}")
 

@@ -80,6 +80,8 @@ def verify(
     callgate verify copy/ledger.db --key ledger.pub --checkpoint /mnt/worm/checkpoint
     """
     ledger = ledger_path(config, path)
+    if not ledger.is_file():
+        fail(f"there is no ledger at {ledger}")
     folder = ledger.parent
     trusted = public_keys(keys, folder)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import sqlite3
@@ -15,7 +16,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from callgate.cli.aws_catalogue import aws_catalogue
-from callgate.cli.common import config_option, console, fail, json_option, load_config
+from callgate.cli.common import config_option, console, fail, json_option
+from callgate.cli.ledger_common import ledger_option, ledger_path, since_option
+from callgate.ledger import LedgerError
+from callgate.ledger.store import open_for_reading
 from callgate.masking import mask_mistakes
 from callgate.policy import Moment, RuleError, RuleSet, load_rules
 from callgate.policy.cases import Outcome, case_files, coverage, run_cases
@@ -85,7 +89,9 @@ def check(paths: tuple[Path, ...], strict: bool, as_json: bool) -> None:
         out = console()
         for warning in warnings:
             out.print(f"[yellow]warning:[/] {escape(str(warning))}", soft_wrap=True)
-        out.print(f"{len(loaded)} rules, {len(warnings)} warnings, {loaded.digest}", soft_wrap=True)
+        counts = ((len(loaded), "rule"), (len(warnings), "warning"))
+        counted = ", ".join(f"{count} {word}{'s' * (count != 1)}" for count, word in counts)
+        out.print(f"{counted}, {loaded.digest}", soft_wrap=True)
     sys.exit(1 if strict and warnings else 0)
 
 
@@ -166,10 +172,8 @@ def schema() -> None:
 
 @rules.command(name="impact")
 @config_option
-@click.option(
-    "--ledger", type=click.Path(path_type=Path), help="A ledger file instead of the configuration's."
-)
-@click.option("--since", help="Only calls from this day or time on (2027-01-31, or with T and time, in UTC).")
+@ledger_option
+@since_option
 @click.option("--principal", help="Only calls of this principal.")
 @json_option
 def show_impact(
@@ -181,10 +185,10 @@ def show_impact(
 
     \b
     callgate rules impact --config gate/callgate.toml
-    callgate rules impact --since 2027-01-31 --json
+    callgate rules impact --since 7d --json
     """
-    file = ledger or load_config(config).state / "ledger.db"
-    found = [each for each in impact(_calls(file, since)) if principal in (None, each.principal)]
+    calls = _calls(ledger_path(config, ledger), since)
+    found = [each for each in impact(calls) if principal in (None, each.principal)]
     if as_json:
         click.echo(json.dumps([each.to_json() for each in found]))
     elif found:
@@ -195,18 +199,16 @@ def show_impact(
 
 def _calls(file: Path, since: str | None) -> Iterator[dict[str, Any]]:
     """What the ledger says of calls for which observing made a difference."""
-    if not file.exists():
-        fail(f"{file}: there is no ledger")
     query = """SELECT entry -> '$.body' FROM entries
         WHERE kind IN ('call.intent', 'call.refused') AND time >= ?
           AND coalesce(entry -> '$.body.decision.would', entry -> '$.body.decision.wouldMask') IS NOT NULL
         ORDER BY seq"""
     try:
-        connection = sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)
-        with connection:
-            for (body,) in connection.execute(query, (since or "",)):
+        with contextlib.closing(open_for_reading(file)) as database:
+            for (body,) in database.execute(query, (since or "",)):
                 yield json.loads(body)
-        connection.close()
+    except LedgerError as error:
+        fail(error)
     except sqlite3.Error as error:
         fail(f"{file}: cannot be read as a ledger: {error}")
 
