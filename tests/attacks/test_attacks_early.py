@@ -137,3 +137,22 @@ def test_a_connection_goes_on_after_an_interim_answer(tmp_path: Path) -> None:
                 wire.send(request())
                 assert wire.read().status == 200
             wait_for(lambda: len(gateway.entries("call.outcome")) == 20)
+
+
+@pytest.mark.case("C01")
+def test_an_upstream_that_hangs_up_before_it_is_asked_has_failed(tmp_path: Path) -> None:
+    greetings = [b"", b"220 first\r\n"] * 3
+
+    def serve(stream: socket.socket) -> None:
+        stream.sendall(greetings.pop())
+
+    with serving(serve) as port:
+        home = make_home(tmp_path / "gate", endpoint=f"http://127.0.0.1:{port}")
+        with running(home) as gateway:
+            for number in range(len(greetings)):
+                with Wire(gateway) as wire:
+                    assert wire.connect().status == 200
+                    wire.tls()
+                    wire.send(request())
+                    assert wire.read().reason in ("upstream-failed", "upstream-unreachable")
+                assert len(gateway.ended(number + 1)) == number + 1

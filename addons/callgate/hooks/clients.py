@@ -12,7 +12,7 @@ from callgate.call import Refusal
 from callgate.hooks.bounds import Bounds
 from callgate.hooks.memory import Memory, Share
 from callgate.hooks.pressure import Gate
-from callgate.hooks.upstream import hear_out
+from callgate.hooks.upstream import LastWriter
 
 
 class Clients:
@@ -86,7 +86,8 @@ class Clients:
     def hear_out(self, client_id: str, server: Any) -> None:
         """What comes from an upstream is read to its end, though it hangs up."""
         io = self._handlers()[client_id].transports[server]
-        io.reader, io.writer = hear_out(io.writer)
+        io.writer = LastWriter(io.reader, io.writer)
+        io.reader = Gate(io.reader)
 
     def _io(self, client_id: str) -> Any:
         handler = self._handlers().get(client_id)

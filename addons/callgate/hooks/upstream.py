@@ -70,18 +70,6 @@ class Upstream(http_layers.HttpClient):
         yield http_layers.RegisterHttpConnection(self.context.server, error)
 
 
-class LastReader(asyncio.StreamReader):
-    """What has come in is read, also where the connection broke after it."""
-
-    async def read(self, _: int = -1) -> bytes:
-        """The next bytes, however few are asked for."""
-        return await super().read(READ)
-
-    def set_exception(self, exc: Exception) -> None:
-        """The connection broke: that is the end of what comes."""
-        self.feed_eof()
-
-
 class LastWriter(asyncio.StreamWriter):
     """Takes note of what the other side said before it hung up on a writer.
 
@@ -89,14 +77,13 @@ class LastWriter(asyncio.StreamWriter):
     write has failed. `replaces` is kept, since a writer that is collected closes its transport.
     """
 
-    def __init__(self, replaces: asyncio.StreamWriter, reader: LastReader) -> None:
-        loop = asyncio.get_running_loop()
-        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-        replaces.transport.set_protocol(protocol)
-        protocol.connection_made(replaces.transport)
-        super().__init__(replaces.transport, protocol, reader, loop)
+    def __init__(self, reader: asyncio.StreamReader, replaces: asyncio.StreamWriter) -> None:
+        transport = replaces.transport
+        super().__init__(transport, transport.get_protocol(), reader, asyncio.get_running_loop())
         self._replaces = replaces
-        self._last = reader
+        self._hears = reader
+        # A reader whose connection broke would keep to itself what had come before: let it end with that.
+        reader.set_exception = lambda exc: reader.feed_eof()  # type: ignore[method-assign]
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send, as far as anybody listens."""
@@ -117,12 +104,6 @@ class LastWriter(asyncio.StreamWriter):
         number = self.get_extra_info("socket").fileno()
         try:
             while data := os.read(number, READ):
-                self._last.feed_data(data)
+                self._hears.feed_data(data)
         except OSError:
             return
-
-
-def hear_out(writer: asyncio.StreamWriter) -> tuple[LastReader, LastWriter]:
-    """A reader and writer in place of `writer` and its reader, from which nothing has been read yet."""
-    reader = LastReader(limit=READ // 2)
-    return reader, LastWriter(writer, reader)
