@@ -16,8 +16,7 @@ def serve(config: Path) -> None:
     """Run the gateway until SIGTERM or Ctrl-C.
 
     SIGHUP loads the rules again. On SIGTERM no new calls are let through, those that run may end within
-    `drain`,
-    and the log gets its signed head.
+    `drain`, and the log gets its signed head.
 
     \b
     callgate serve --config gate/callgate.toml
