@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from support.gateway import Gateway, make_home, running, wait_for
+from support.gateway import ALLOW_ALL, Gateway, make_home, running, wait_for
 from support.upstream import Recorder, http_answer, recorder
 from support.wire import HOST, Eyes, Wire, request
 
@@ -27,11 +27,9 @@ connections = {CONNECTIONS}
 attempt = "100ms"
 pending_per_principal = 2
 """
-RULES = """
-[[rule]]
-id = "allow-all"
-effect = "allow"
-action = ["*:*"]
+RULES = (
+    ALLOW_ALL
+    + """
 [[rule]]
 id = "mask"
 effect = "mask"
@@ -44,6 +42,7 @@ reason = "Ask."
 action = ["dynamodb:DeleteTable", "s3:PutObject"]
 hold = { by = ["oncall"], count = 1, within = "15m" }
 """
+)
 
 
 def answer(raw: bytes) -> bytes:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from support.gateway import Gateway, make_home, running, wait_for
+from support.gateway import ALLOW_ALL, Gateway, make_home, running, wait_for
 from support.upstream import Recorder, http_answer, recorder
 from support.wire import HOST, Eyes, Wire, request
 
@@ -25,16 +25,15 @@ handshake = "2s"
 request_body = 65536
 session_connections = 20
 """
-RULES = """
-[[rule]]
-id = "allow-all"
-effect = "allow"
-action = ["*:*"]
+RULES = (
+    ALLOW_ALL
+    + """
 [[rule]]
 id = "no-delete"
 effect = "deny"
 action = ["dynamodb:DeleteTable", "s3:PutObject"]
 """
+)
 OTHER = "sqs.us-east-1.amazonaws.com"
 
 

@@ -19,21 +19,20 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_issuer import SigningKey, local_issuer
-from support.gateway import ROOT, Gateway, Home, make_home, running, wait_for
+from support.gateway import ALLOW_ALL, ROOT, Gateway, Home, make_home, running, wait_for
 from support.mitmweb import Web, in_mitmweb
 from support.upstream import Recorder, http_answer, recorder
 from support.wire import Eyes, Wire, request
 
-RULES = """
-[[rule]]
-id = "allow-all"
-effect = "allow"
-action = ["*:*"]
+RULES = (
+    ALLOW_ALL
+    + """
 [[rule]]
 id = "no-delete"
 effect = "deny"
 action = ["dynamodb:DeleteTable"]
 """
+)
 
 
 @pytest.fixture

@@ -20,22 +20,21 @@ import pytest
 from callgate.serve.config import ConfigError, load_settings
 from callgate.serve.rooms import open_rooms
 from local_issuer import _certificate
-from support.gateway import Gateway, make_home, running
+from support.gateway import ALLOW_ALL, Gateway, make_home, running
 from support.upstream import Recorder, http_answer, recorder
 from support.wire import Eyes, Wire, request
 
 CANARY = "canary-7f3a9c"
-RULES = """
-[[rule]]
-id = "allow-all"
-effect = "allow"
-action = ["*:*"]
+RULES = (
+    ALLOW_ALL
+    + """
 [[rule]]
 id = "secrets"
 effect = "mask"
 action = ["secretsmanager:*"]
 response = ['$..SecretString', '$..SecretBinary']
 """
+)
 SECRETS = "secretsmanager.us-east-1.amazonaws.com"
 
 

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from callgate.call import Refusal
 from callgate.hooks import memory
-from support.gateway import Gateway, make_home, running, wait_for
+from support.gateway import ALLOW_ALL, Gateway, make_home, running, wait_for
 from support.upstream import Recorder, http_answer, recorder, reset
 from support.wire import HOST, Eyes, Wire, request
 
@@ -30,11 +30,9 @@ session_memory = {SESSION}
 [approvals]
 attempt = "500ms"
 """
-RULES = """
-[[rule]]
-id = "allow-all"
-effect = "allow"
-action = ["*:*"]
+RULES = (
+    ALLOW_ALL
+    + """
 [[rule]]
 id = "no-delete"
 effect = "deny"
@@ -52,6 +50,7 @@ action = ["dynamodb:CreateTable"]
 resource = ["*/held*"]
 hold = { by = ["oncall"], count = 1, within = "15m" }
 """
+)
 
 
 def answer(raw: bytes) -> bytes:

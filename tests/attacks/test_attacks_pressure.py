@@ -13,7 +13,7 @@ import pytest
 import urllib3
 from botocore.exceptions import ClientError
 
-from support.gateway import Gateway, make_home, running, wait_for
+from support.gateway import ALLOW_ALL, Gateway, make_home, running, wait_for
 from support.upstream import EMPTY, Recorder, recorder
 from support.wire import CREDENTIAL, Wire, request
 
@@ -21,17 +21,16 @@ BUCKET = "bucket.s3.amazonaws.com"
 MB = 1024 * 1024
 # What kernel buffers on both sides of the gateway, and the gateway, may hold of a body that nobody reads.
 HELD = 40 * MB
-RULES = """
-[[rule]]
-id = "allow-all"
-effect = "allow"
-action = ["*:*"]
+RULES = (
+    ALLOW_ALL
+    + """
 [[rule]]
 id = "no-upload"
 effect = "deny"
 action = ["s3:PutObject"]
 resource = ["arn:aws:s3:::bucket/denied*"]
 """
+)
 
 
 def resident(gateway: Gateway) -> int:

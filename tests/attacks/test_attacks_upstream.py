@@ -12,21 +12,20 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from support.gateway import Gateway, make_home, running, wait_for
+from support.gateway import ALLOW_ALL, Gateway, make_home, running, wait_for
 from support.upstream import reset, serving
 from support.wire import Wire, request
 
-RULES = """
-[[rule]]
-id = "allow-all"
-effect = "allow"
-action = ["*:*"]
+RULES = (
+    ALLOW_ALL
+    + """
 [[rule]]
 id = "mask"
 effect = "mask"
 action = ["dynamodb:GetItem"]
 response = ['$.Item']
 """
+)
 BODY = b'{"Item":{"secret":{"S":"canary"}}}'
 TYPE = b"Content-Type: application/x-amz-json-1.0\r\n"
 OK = b"HTTP/1.1 200 OK\r\n" + TYPE

@@ -14,15 +14,13 @@ from typing import NamedTuple
 
 import pytest
 
-from support.gateway import Gateway, make_home, running, wait_for
+from support.gateway import ALLOW_ALL, Gateway, make_home, running, wait_for
 from support.upstream import http_answer, recorder
 from support.wire import HOST, Wire, request
 
-RULES = """
-[[rule]]
-id = "allow-all"
-effect = "allow"
-action = ["*:*"]
+RULES = (
+    ALLOW_ALL
+    + """
 [[rule]]
 id = "no-delete"
 effect = "deny"
@@ -33,6 +31,7 @@ effect = "mask"
 action = ["dynamodb:GetItem"]
 response = ['$.Item']
 """
+)
 ITEM = "soak-canary"
 CLIENTS = 50
 # Tokens live for five minutes.
