@@ -11,7 +11,7 @@ pytest_plugins = ["support.fixtures"]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the long forms as well")
-    parser.addoption("--soak", action="store_true", help="run the soak test as well")
+    parser.addoption("--soak", action="store_true", help="run the soak test, and nothing else")
 
 
 def pytest_configure() -> None:
@@ -23,8 +23,13 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    left_out = [name for name in ("full", "soak") if not config.getoption(f"--{name}")]
-    deselected = [item for item in items if any(item.get_closest_marker(name) for name in left_out)]
+    def is_wanted(item: pytest.Item) -> bool:
+        if config.getoption("--soak"):
+            return item.get_closest_marker("soak") is not None
+        left_out = ("soak",) if config.getoption("--full") else ("soak", "full")
+        return not any(item.get_closest_marker(name) for name in left_out)
+
+    deselected = [item for item in items if not is_wanted(item)]
     if deselected:
         config.hook.pytest_deselected(items=deselected)
-        items[:] = [item for item in items if item not in deselected]
+        items[:] = [item for item in items if item not in set(deselected)]
