@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -228,3 +232,31 @@ def test_a_newer_format_and_what_is_no_database_are_refused_in_a_line(ledger: Pa
     said = run(*command.format(ledger).split(), status=1 if command.startswith("verify") else 2)
     assert "not a database" in said
     assert said.count("\n") <= 2
+
+
+@pytest.mark.parametrize("command", [["log", "--json"], ["export", "--format", "jsonl"]])
+def test_who_follows_a_log_that_nobody_writes_sees_the_gateway_start(
+    ledger: Path, with_ledger: Callable[..., None], command: list[str]
+) -> None:
+    program = [
+        sys.executable,
+        "-c",
+        "from callgate.cli import main; main()",
+        *command,
+        "--ledger",
+        str(ledger),
+        "--follow",
+    ]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as follower:
+        assert follower.stdout is not None
+        lines = iter(follower.stdout)
+        assert any('c4"' in line for line in lines)
+
+        async def use(opened: Ledger) -> None:
+            await opened.append(intent("later"), outcome("later"))
+            async with asyncio.timeout(20):
+                assert await asyncio.to_thread(lambda: any('"later"' in line for line in lines))
+
+        with_ledger(use)
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait(20) == 0

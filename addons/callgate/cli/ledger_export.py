@@ -27,6 +27,7 @@ from callgate.ledger import LedgerError
 from callgate.ledger.entries import timestamp
 from callgate.ledger.export import FORMATS, Place
 from callgate.ledger.export import export as export_log
+from callgate.ledger.export import follow as follow_log
 from callgate.ledger.export.sinks import FolderSink, Frame, S3Sink, Sink, StreamSink
 from callgate.ledger.report import report as make_report
 from callgate.ledger.store import open_for_reading
@@ -83,12 +84,16 @@ def export(
             signal.signal(number, lambda *_: stop.set())
     keeper = Place(place) if place else None
     try:
+        path = ledger_path(config, ledger)
         with (
-            contextlib.closing(open_for_reading(ledger_path(config, ledger))) as database,
+            contextlib.closing(open_for_reading(path)) as database,
             _sink(out, chosen.frame, fresh=not (keeper and keeper.read() is not None)) as sink,
             progress_bar("Exporting") as progress,
         ):
-            export_log(database, chosen, sink, start=start, place=keeper, stop=stop, progress=progress)
+            if stop is None:
+                export_log(database, chosen, sink, start=start, place=keeper, progress=progress)
+            else:
+                follow_log(path, chosen, sink, start=start, place=keeper, stop=stop, progress=progress)
     except LedgerError as error:
         fail(error)
     except sqlite3.Error as error:

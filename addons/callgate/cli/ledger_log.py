@@ -31,7 +31,7 @@ from callgate.cli.ledger_common import (
 from callgate.ledger import Ledger, LedgerError, Signer
 from callgate.ledger.search import Filter
 from callgate.ledger.stats import QUESTIONS, ask
-from callgate.ledger.store import open_for_reading
+from callgate.ledger.store import is_still, open_for_reading
 
 _VERDICTS = {
     "allowed": ("✔", "green"),
@@ -106,9 +106,9 @@ def log(
     if ctx.invoked_subcommand is not None:
         return
     out = console()
-    with reading(config, ledger) as database, contextlib.suppress(KeyboardInterrupt):
-        show = _print_json if as_json else _line_printer(out)
-        chosen = Filter(**filters)
+    show = _print_json if as_json else _line_printer(out)
+    chosen = Filter(**filters)
+    with reading(config, ledger) as database:
         seen = _last_entry(database)
         with progress_bar("Searching") as progress:
             found = chosen.newest(database, limit, progress)
@@ -116,16 +116,28 @@ def log(
             show(row)
         if not found and not follow and not as_json:
             out.print("No call matches.", style="dim")
-        condition, values = chosen.where()
-        while follow:
-            time.sleep(_POLL)
+    if follow:
+        with contextlib.suppress(KeyboardInterrupt):
+            _follow(config, ledger, chosen, seen, show)
+
+
+def _follow(
+    config: Path, ledger: Path | None, chosen: Filter, seen: int, show: Callable[[sqlite3.Row], None]
+) -> None:
+    """Show what ends after entry `seen`, until interrupted."""
+    condition, values = chosen.where()
+    ended = "callId IN (SELECT subject FROM entries WHERE seq > ? AND seq <= ? AND step = 'end')"
+    while is_still(ledger_path(config, ledger)):
+        time.sleep(_POLL)
+    with reading(config, ledger) as database:
+        while True:
             now = _last_entry(database)
-            ended = "callId IN (SELECT subject FROM entries WHERE seq > ? AND seq <= ? AND step = 'end')"
             for row in database.execute(
                 f"SELECT * FROM calls WHERE {condition} AND {ended} ORDER BY seq", (*values, seen, now)
             ):
                 show(row)
             seen = now
+            time.sleep(_POLL)
 
 
 def _last_entry(database: sqlite3.Connection) -> int:

@@ -258,6 +258,11 @@ def _inode(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+def is_still(path: Path) -> bool:
+    """Whether nobody is writing: there is no write-ahead log. Who reads on must open the file anew after."""
+    return not _wal(path).exists()
+
+
 def open_for_reading(path: Path) -> sqlite3.Connection:
     """A read-only connection that works beside the gateway and leaves no files beside a still copy.
 
@@ -265,8 +270,8 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     """
     if not path.is_file():
         raise LedgerError(f"there is no ledger at {path}")
-    # Without a write-ahead log nobody is writing: SQLite then needs no shared memory beside the file.
-    how = "mode=ro" if _wal(path).exists() else "mode=ro&immutable=1"
+    # SQLite then needs no shared memory beside the file.
+    how = "mode=ro&immutable=1" if is_still(path) else "mode=ro"
     try:
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?{how}", uri=True, timeout=10.0, check_same_thread=False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -17,6 +18,7 @@ from callgate.ledger.export.ended import Ended, ended_calls
 from callgate.ledger.export.ocsf import ocsf
 from callgate.ledger.export.rows import csv_header, csv_row
 from callgate.ledger.export.sinks import Frame, Sink
+from callgate.ledger.store import is_still, open_for_reading
 
 _BATCH = 5000
 _PAUSE = 1.0
@@ -111,3 +113,31 @@ def export(
             progress(seq, newest + 1)
         if stop is None or stop.wait(_PAUSE):
             return seq
+
+
+def follow(
+    path: Path,
+    form: Format,
+    sink: Sink,
+    *,
+    start: int,
+    place: Place | None,
+    stop: threading.Event,
+    progress: Callable[[int, int], None],
+) -> None:
+    """As `export`, of the file at `path`, until `stop` is set; a gateway may start on it at any time."""
+    seq = start
+    while not stop.is_set():
+        still = is_still(path)
+        with contextlib.closing(open_for_reading(path)) as database:
+            seq = export(
+                database,
+                form,
+                sink,
+                start=seq,
+                place=place,
+                stop=None if still else stop,
+                progress=progress,
+            )
+        while is_still(path) and not stop.wait(_PAUSE):
+            pass
