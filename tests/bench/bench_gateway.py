@@ -1,8 +1,9 @@
 """The gateway beside plain mitmdump and a bare master, alternating in one run.
 
-scripts/bench                   a table, a few minutes scripts/bench --quick           shorter and noisier
-scripts/bench --large           with 1 GiB up and down, idle connections and cold start as well
-scripts/bench --json            for scripts
+- scripts/bench: two tables, seven minutes
+- scripts/bench --quick: shorter and noisier
+- scripts/bench --large: with 1 GiB up and down, idle connections and cold start as well
+- scripts/bench --json: for scripts
 
 (a) plain mitmdump without addons; (b) mitmproxy's Master with only what forwards; (c) `callgate serve` with
 everything on: 200 rules, JSON and XML calls, a mask on one call in ten, a synced ledger; (d) the same
