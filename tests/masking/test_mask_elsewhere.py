@@ -113,3 +113,15 @@ def test_a_mask_that_cannot_be_put_on_is_refused_when_its_rule_loads(
     assert message in error["message"]
     with pytest.raises(RuleError, match=f"masks.toml:[56]: rule 'm': {key}: "):
         RulesInForce([tmp_path])
+
+
+@pytest.mark.parametrize("body", ['[{"SecretString": "canary"}]', '"canary"', "null"])
+def test_an_answer_that_is_no_object_where_the_model_has_one_is_refused(body: str) -> None:
+    with pytest.raises(Refusal, match="mask-unreadable"):
+        mask(make_call("secretsmanager", "GetSecretValue"), answer(body), "$.SecretString")
+
+
+def test_cbor_that_is_no_map_where_the_model_has_a_structure_is_refused() -> None:
+    listed = b"\x81\xa1\x69NextToken\x66canary"
+    with pytest.raises(Refusal, match="mask-unreadable"):
+        mask(make_call("cloudwatch", "DescribeAlarms", "smithy-rpc-v2-cbor"), answer(listed), "$.NextToken")

@@ -200,10 +200,15 @@ class _Answer:
 
     def document(self, body: bytes, place: Place) -> bytes:
         """A body, or the payload of an event, that is a document of the protocol."""
-        protocol = self.call.protocol
+        protocol, structure = self.call.protocol, place.kind in ("structure", "union")
         if protocol in ("json", "rest-json", "http"):
-            return json_spans.mask_text(_text(body), place, self.scalars).encode()
+            text = _text(body)
+            if structure and text.lstrip(" \t\r\n")[:1] != "{":
+                raise unreadable("the body is no object where the model has one")
+            return json_spans.mask_text(text, place, self.scalars).encode()
         if protocol == "smithy-rpc-v2-cbor":
+            if structure and body[0] >> 5 != cbor_spans.MAP:
+                raise unreadable("the body is no map where the model has a structure")
             return cbor_spans.mask_cbor(body, place, self.scalars)
         if self.status >= 300:
             return xml_spans.mask_error(body, place, self.scalars)
