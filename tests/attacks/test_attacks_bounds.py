@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from support.gateway import ALLOW_ALL, Gateway, make_home, running, wait_for
-from support.upstream import Recorder, http_answer, recorder
+from support.upstream import Recorder, recorder, sized_item
 from support.wire import HOST, Eyes, Wire, request
 
 HEAD, FIELDS, BODY, MASKED, HELD, CONNECTIONS = 2048, 20, 4096, 2048, 1000, 6
@@ -45,18 +45,9 @@ hold = { by = ["oncall"], count = 1, within = "15m" }
 )
 
 
-def answer(raw: bytes) -> bytes:
-    """An item as long as the table's name says; else an empty list."""
-    if b"GetItem" not in raw:
-        return http_answer(body=b'{"TableNames": []}')
-    size = int(json.loads(raw.partition(b"\r\n\r\n")[2])["TableName"].removeprefix("size-"))
-    body = b'{"Item":{"a":{"S":"canary"}}}'
-    return http_answer(body=body + b" " * (size - len(body)), Content_Type="application/x-amz-json-1.0")
-
-
 @pytest.fixture(scope="module")
 def far() -> Iterator[Recorder]:
-    with recorder(answer) as state:
+    with recorder(sized_item) as state:
         yield state
 
 

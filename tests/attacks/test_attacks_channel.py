@@ -50,17 +50,6 @@ def gate(far: Recorder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ga
         yield started
 
 
-@pytest.fixture
-def eyes(gate: Gateway, far: Recorder) -> Eyes:
-    return Eyes.open(gate, far)
-
-
-@pytest.fixture
-def wire(gate: Gateway) -> Iterator[Wire]:
-    with Wire(gate) as open_wire:
-        yield open_wire
-
-
 def inside(wire: Wire, raw: bytes, target: str = HOST, sni: str | None = HOST) -> int:
     """What a request inside a tunnel gets."""
     assert wire.connect(f"{target}:443").status == 200

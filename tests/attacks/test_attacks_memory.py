@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from callgate.call import Refusal
 from callgate.hooks import memory
 from support.gateway import ALLOW_ALL, Gateway, make_home, running, wait_for
-from support.upstream import Recorder, http_answer, recorder, reset
+from support.upstream import Recorder, recorder, reset, sized_item
 from support.wire import HOST, Eyes, Wire, request
 
 BODY, SESSION = 64 * 1024, 128 * 1024
@@ -54,14 +54,10 @@ hold = { by = ["oncall"], count = 1, within = "15m" }
 
 
 def answer(raw: bytes) -> bytes:
-    """An item as long as the table's name says; no answer, where it says nonsense; else an empty list."""
+    """No answer, where the table's name says nonsense."""
     if b"nonsense" in raw:
         return b"HTTP/1.1 200 OK\r\nContent-Length: nonsense\r\n\r\n"
-    if b"GetItem" not in raw:
-        return http_answer(body=b'{"TableNames": []}')
-    size = int(json.loads(raw.partition(b"\r\n\r\n")[2])["TableName"].removeprefix("size-"))
-    body = b'{"Item":{"a":{"S":"canary"}}}'
-    return http_answer(body=body.ljust(size), Content_Type="application/x-amz-json-1.0")
+    return sized_item(raw)
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +71,6 @@ def gate(far: Recorder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ga
     home = make_home(tmp_path_factory.mktemp("memory") / "gate", endpoint=far.url, rules=RULES, more=LIMITS)
     with running(home) as started:
         yield started
-
-
-@pytest.fixture
-def eyes(gate: Gateway, far: Recorder) -> Eyes:
-    return Eyes.open(gate, far)
 
 
 def kept(gate: Gateway) -> int:

@@ -52,17 +52,6 @@ def gate(far: Recorder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ga
         yield started
 
 
-@pytest.fixture
-def eyes(gate: Gateway, far: Recorder) -> Eyes:
-    return Eyes.open(gate, far)
-
-
-@pytest.fixture
-def wire(gate: Gateway) -> Iterator[Wire]:
-    with Wire(gate) as open_wire:
-        yield open_wire
-
-
 class Tls:
     """A client's side of TLS, whose records are passed on by hand."""
 

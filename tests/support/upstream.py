@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
 import threading
@@ -33,6 +34,15 @@ def http_answer(status: int = 200, body: bytes = b"{}", **headers: str) -> bytes
     lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def sized_item(raw: bytes) -> bytes:
+    """To DynamoDB's GetItem an item as long as its table's name says (`size-100`), else an empty list."""
+    if b"GetItem" not in raw:
+        return http_answer(body=b'{"TableNames": []}')
+    size = int(json.loads(raw.partition(b"\r\n\r\n")[2])["TableName"].removeprefix("size-"))
+    body = b'{"Item":{"a":{"S":"canary"}}}'
+    return http_answer(body=body.ljust(size), Content_Type="application/x-amz-json-1.0")
 
 
 EMPTY = http_answer()
