@@ -12,14 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from callgate.masking.edits import DEPTH, Edits, unreadable
-from callgate.masking.json_spans import modelled
+from callgate.masking.edits import DEPTH, Edits, another_kind, unreadable
+from callgate.masking.json_spans import ARRAYS, OBJECTS, modelled, once
 from callgate.masking.places import Place, no_value
 from callgate.masking.scalars import Scalars, Trail
 
 UNSIGNED, NEGATIVE, BYTES, TEXT, ARRAY, MAP, TAG, SIMPLE = range(8)
 BREAK: Final = 0xFF
 INDEFINITE: Final = 31
+EPOCH: Final = 1
+"""The tag of times."""
 NO_VALUE: Final = (22, 23)
 """null and undefined."""
 FLOATS: Final = {25: ">e", 26: ">f", 27: ">d"}
@@ -78,13 +80,13 @@ def read(body: bytes, at: int = 0, depth: int = 0) -> tuple[Any, int]:
                 items.append(item)
             return items, end + stop - 1
         case 5:
-            found: dict[str, Any] = {}
-            end, count = head.end, 0
-            while not (stop := _ends(body, head, end, count)):
+            pairs: list[tuple[str, Any]] = []
+            end = head.end
+            while not (stop := _ends(body, head, end, len(pairs))):
                 name, end = _name(body, end)
-                found[name], end = read(body, end, depth + 1)
-                count += 1
-            return found, end + stop - 1
+                value, end = read(body, end, depth + 1)
+                pairs.append((name, value))
+            return once(pairs), end + stop - 1
         case 6:
             _definite(head)
             return read(body, head.end, depth + 1)
@@ -135,6 +137,13 @@ def _ends(body: bytes, head: Head, at: int, count: int) -> int:
     return 2 if body[at] == BREAK else 0
 
 
+def _is_time(body: bytes, tag: Head) -> bool:
+    """Whether a tag is that of a time, on a number: readers know no other."""
+    inner = read_head(body, tag.end)
+    number = inner.major in (UNSIGNED, NEGATIVE) or (inner.major == SIMPLE and inner.info in FLOATS)
+    return number and tag.argument == EPOCH
+
+
 def _string(body: bytes, head: Head) -> tuple[bytes, int]:
     """The bytes of a byte or text string, and where it ends."""
     if head.argument is not None:
@@ -174,12 +183,15 @@ class _Walk:
         if place.dead:
             return read(self.body, at, self.depth)[1]
         head = read_head(self.body, at)
+        if head.major == TAG and not _is_time(self.body, head):
+            raise unreadable("the body has a tag that is not that of a time")
         if head.major not in (ARRAY, MAP):
             return self.scalar(at, head, place, trail)
-        fits = ("structure", "union", "map", "document") if head.major == MAP else ("list", "document")
-        if place.kind not in fits:
+        if place.kind not in (OBJECTS if head.major == MAP else ARRAYS):
+            if place.leads:
+                raise another_kind()
             place = place.unmodelled()
-        if place.way is not None and place.way.how is not None and not place.holds:
+        if place.whole:
             trail.hit()
             end = read(self.body, at, self.depth)[1]
             self.edits.put(at, end, ZEROS[head.major])
@@ -217,6 +229,8 @@ class _Walk:
         return position + stop - 1
 
     def scalar(self, at: int, head: Head, place: Place, trail: Trail) -> int:
+        if place.leads and not (head.major == SIMPLE and head.info in NO_VALUE):
+            raise another_kind()
         value, end = read(self.body, at, self.depth)
         new = self.instead(head, value, place)
         if new is not None:

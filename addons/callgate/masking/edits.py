@@ -16,6 +16,11 @@ def unreadable(detail: str, code: str = "mask-unreadable") -> Refusal:
     return Refusal(code, detail, status=502)
 
 
+def another_kind() -> Refusal:
+    """The refusal of a response with a value of another kind than the model's where masks go on below it."""
+    return unreadable("the body has a value of another kind than the model where a mask goes on")
+
+
 @dataclass(eq=False)
 class Edits[T: (str, bytes)]:
     """Spans of one document and what stands there instead, in the order of the document."""

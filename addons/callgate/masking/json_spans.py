@@ -9,26 +9,20 @@ like any other.
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any, Final
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 from callgate.decision import Mask
-from callgate.masking.edits import DEPTH, Edits, unreadable
+from callgate.masking.edits import DEPTH, Edits, another_kind, unreadable
+from callgate.masking.json_grammar import Needles, comma, events, items, spaces
 from callgate.masking.places import KEPT, Place, Plan, WireName, no_value
 from callgate.masking.scalars import Scalars, Trail
 
-WS: Final = r"[ \t\n\r]*+"
-STRING: Final = r'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"'
-NUMBER: Final = r"-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?+[0-9]++)?+"
-SCALAR: Final = f"(?:{STRING}|{NUMBER}|true|false|null)"
-PLAIN: Final = r"[ !#-\[\]-~]*+"
-"""What names are made of if they are ASCII and written without escapes."""
 OBJECTS: Final = frozenset({"structure", "union", "map", "document"})
 ARRAYS: Final = frozenset({"list", "document"})
 
@@ -41,12 +35,39 @@ FAR: Final = 16_384
 TRIES: Final = 16
 """Of objects at one place, only every so many-th is measured while names that matter stand in them."""
 
-LEVELS: Final = 2
-"""How deep the values nest that a regular expression passes over; deeper ones are walked."""
 
-_comma = re.compile(rf"{WS},{WS}")
-_spaces = re.compile(WS)
-_items = re.compile(f"(?:{WS}{SCALAR}{WS},)*+")
+def once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """The members of an object that a filter reads. Refusal (502) where one comes twice: parsers differ."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise unreadable("the body has a member twice where a mask depends on it")
+        found[name] = value
+    return found
+
+
+def modelled(value: Any, shape: Shape | None, wire_name: WireName) -> Any:
+    """A parsed value under the names of the model, as filters see it. Refusal (502) if it is of another
+    kind."""
+    match shape:
+        case _ if value is None or shape is None:
+            return value
+        case StructureShape() if shape.is_document_type:
+            return value
+        case StructureShape() if isinstance(value, dict):
+            members = [
+                (wire_name(name, member) or name, name, member) for name, member in shape.members.items()
+            ]
+            known = {wire.casefold(): (name, member) for wire, name, member in members}
+            named = ((*known.get(key.casefold(), (key, None)), each) for key, each in value.items())
+            return once((name, modelled(each, member, wire_name)) for name, member, each in named)
+        case MapShape() if isinstance(value, dict):
+            return {key: modelled(each, shape.value, wire_name) for key, each in value.items()}
+        case ListShape() if isinstance(value, list):
+            return [modelled(each, shape.member, wire_name) for each in value]
+    if isinstance(value, dict | list) or isinstance(shape, StructureShape | MapShape | ListShape):
+        raise another_kind()
+    return value
 
 
 def _no_constant(name: str) -> Any:
@@ -55,7 +76,7 @@ def _no_constant(name: str) -> Any:
 
 # Numbers stay text: only their span matters, and int() refuses long ones.
 _scan = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=_no_constant).scan_once  # type: ignore[attr-defined]
-_read = json.JSONDecoder(parse_constant=_no_constant).scan_once  # type: ignore[attr-defined]
+_read = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=once).scan_once  # type: ignore[attr-defined]
 
 
 def mask_text(text: str, root: Place, scalars: Scalars) -> str:
@@ -89,63 +110,17 @@ def _mask(text: str, root: Place, scalars: Scalars) -> str:
     return walk.edits.splice(text)
 
 
-def modelled(value: Any, shape: Shape | None, wire_name: WireName) -> Any:
-    """A parsed JSON value under the names of the model, as filters see it."""
-    if isinstance(shape, StructureShape) and isinstance(value, dict) and not shape.is_document_type:
-        known = {wire_name(name, member): (name, member) for name, member in shape.members.items()}
-        pairs = ((*known.get(key, (key, None)), each) for key, each in value.items())
-        return {name: modelled(each, member, wire_name) for name, member, each in pairs}
-    if isinstance(shape, MapShape) and isinstance(value, dict):
-        return {key: modelled(each, shape.value, wire_name) for key, each in value.items()}
-    if isinstance(shape, ListShape) and isinstance(value, list):
-        return [modelled(each, shape.member, wire_name) for each in value]
-    return value
-
-
-def _passed_name(names: frozenset[str]) -> str:
-    """A name, its colon behind it, that is plainly written and none of `names`."""
-    avoid = f'(?!(?i:{"|".join(map(re.escape, sorted(names)))})")' if names else ""
-    return f'"{avoid}{PLAIN}"{WS}:{WS}'
-
-
-def _passed_value(names: frozenset[str], levels: int) -> str:
-    """A value that nests `levels` deep at most and holds no name of `names`."""
-    if not levels:
-        return SCALAR
-    value = _passed_value(names, levels - 1)
-    items = rf"\[{WS}(?:{value}{WS}(?:,{WS}(?!\])|(?=\])))*+\]"
-    members = rf"\{{{WS}(?:{_passed_name(names)}{value}{WS}(?:,{WS}(?!\}})|(?=\}})))*+\}}"
-    return f"(?:{SCALAR}|{items}|{members})"
-
-
-@functools.cache
-def _events(names: frozenset[str] | None, inner: frozenset[str] | None) -> re.Pattern[str]:
-    """Matches what comes next in an object, as far as it is plainly written.
-
-    That is a run of members that nothing can be masked in (group 1): their names are none of `names` (None:
-    any name matters), and their values hold none of `inner` (None: they are no objects). Then the name of a
-    member (2) and its scalar value (3) with the sign behind it (4).
-    """
-    run = ""
-    if names is not None:
-        scalars = rf"(?:{SCALAR}|\[{WS}(?:{SCALAR}{WS}(?:,{WS}(?!\])|(?=\])))*+\])"
-        value = scalars if inner is None else _passed_value(inner, LEVELS)
-        run = rf"(?:{WS}{_passed_name(names)}{value}{WS}(?:,|(?=\}})))*+"
-    member = rf'"({PLAIN})"{WS}:{WS}(?:({SCALAR}){WS}([,}}])?+)?+'
-    return re.compile(rf"({run}){WS}(?:{member})?+")
-
-
 def _cut(text: str, spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """What to cut so that the members or items at `spans`, in rising order, are gone with a comma each."""
     at = 0
     while at < len(spans):
         start, end = spans[at]
         at += 1
-        while (comma := _comma.match(text, end)) and at < len(spans) and spans[at][0] == comma.end():
+        while (separator := comma.match(text, end)) and at < len(spans) and spans[at][0] == separator.end():
             end = spans[at][1]
             at += 1
-        if comma:
-            yield start, comma.end()
+        if separator:
+            yield start, separator.end()
         else:
             # The last of all: the comma before it goes, if there is one.
             before = start - 1
@@ -162,13 +137,13 @@ class _Walk:
         self.scalars = scalars
         self.edits: Edits[str] = Edits()
         self.dropped: list[tuple[int, int]] = []
-        self.needles: dict[frozenset[str], _Needles] = {}
+        self.needles: dict[frozenset[str], Needles] = {}
         self.waits: dict[Place, int] = {}
         self.sites: dict[tuple[Place, Trail], _Site] = {}
         self.depth = 0
 
     def space(self, at: int) -> int:
-        found = _spaces.match(self.text, at)
+        found = spaces.match(self.text, at)
         return found.end() if found else at
 
     def value(self, at: int, place: Place, trail: Trail) -> int:
@@ -181,8 +156,10 @@ class _Walk:
             self.scalar(at, end, place, trail)
             return end
         if place.kind not in (OBJECTS if opens == "{" else ARRAYS):
+            if place.leads:
+                raise another_kind()
             place = place.unmodelled()
-        if place.way is not None and place.way.how is not None and not place.holds:
+        if place.whole:
             trail.hit()
             end = int(_scan(self.text, at)[1])
             self.edits.put(at, end, "{}" if opens == "{" else "[]")
@@ -199,14 +176,15 @@ class _Walk:
 
     def passed(self, at: int, place: Place) -> int | None:
         """The end of an object or array that holds none of the names under which `place` leads to a mask."""
-        if place.needles is None:
+        names = place.ahead.needles
+        if names is None:
             return None
         if wait := self.waits.get(place):
             self.waits[place] = wait - 1
             return None
-        needles = self.needles.get(place.needles)
+        needles = self.needles.get(names)
         if needles is None:
-            needles = self.needles[place.needles] = _Needles(self.text, place.needles)
+            needles = self.needles[names] = Needles(self.text, names)
         next_one = needles.after(at)
         if next_one == len(self.text):
             return int(_scan(self.text, at)[1])
@@ -221,6 +199,8 @@ class _Walk:
         fixed = place.fixed_json
         if fixed is not None and self.text[at] == '"':
             new: str | None = fixed
+        elif place.leads and self.text[at] != "n":
+            raise another_kind()
         else:
             new = self.scalars.json(self.text[at:end], place)
         if new is not None:
@@ -286,11 +266,11 @@ class _Walk:
         at = self.space(at + 1)
         if text[at] == "]":
             return at + 1
-        passes = not place.by_index and place.item(0).way is None
+        passes = not place.by_index and place.item(0).way is None and not place.item(0).leads
         trail = trail.below(place, "")
         index = 0
         while True:
-            if passes and text[at] not in "{[" and (passed := _items.match(text, at)) and passed.end() > at:
+            if passes and text[at] not in "{[" and (passed := items.match(text, at)) and passed.end() > at:
                 at = self.space(passed.end())
             child = place.item(index, self.reader(at, place, None) if place.wants_values else no_value)
             at = self.drop(at, at, trail) if child.drops else self.value(at, child, trail)
@@ -326,7 +306,7 @@ class _Site:
     def __init__(self, place: Place, trail: Trail) -> None:
         self.place = place
         self.trail = trail
-        self.next_event = _events(place.names, place.inner).match
+        self.next_event = events(place.ahead.names, place.ahead.inner).match
         self.wants = place.wants_values
         self.union = place.kind == "union"
         self.fixed: dict[str, tuple[Callable[[], None], str]] = {}
@@ -336,27 +316,3 @@ class _Site:
         """Remember what becomes of strings under a name, if that is always the same."""
         if child.fixed_json is not None and not self.wants and len(self.fixed) < KEPT:
             self.fixed[key] = below.hit, child.fixed_json
-
-
-class _Needles:
-    """Where in a text some names stand: strings that are one of them, or names that escapes could make
-    one."""
-
-    def __init__(self, text: str, names: frozenset[str]) -> None:
-        self.text = text
-        self.others = _others(names)
-        self.next = 0
-
-    def after(self, at: int) -> int:
-        """The first of them from `at` on, where a value begins; positions are asked in rising order."""
-        if self.next <= at:
-            passed = self.others.match(self.text, at)
-            self.next = passed.end() if passed else at
-        return self.next
-
-
-@functools.cache
-def _others(names: frozenset[str]) -> re.Pattern[str]:
-    """Matches all up to the next string that is one of `names`, or may be one if it is a name."""
-    plain = rf'"(?!(?i:{"|".join(map(re.escape, sorted(names)))})"){PLAIN}"'
-    return re.compile(rf'(?:[^"]++|{plain}|{STRING}(?!{WS}:))*+')

@@ -9,7 +9,7 @@ ValueError, so that a rule never masks less than it seems to.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -55,16 +55,14 @@ class Path:
         return any(state < len(self.steps) and self.steps[state].kind == FILTER for state in states)
 
     def to_member(
-        self, states: frozenset[int], name: str, modelled: bool, value: Callable[[], Any]
+        self, states: frozenset[int], name: str, folded: Set[str], value: Callable[[], Any]
     ) -> frozenset[int]:
-        """The states at the member `name`. A name that no model confirms is compared without regard to
-        case."""
+        """The states at the member `name`. `folded`: what else it may stand for, case-folded; empty where the
+        model confirms the name."""
 
         def goes(step: Step) -> bool:
             if step.kind == NAMES:
-                return name in step.names or (
-                    not modelled and name.casefold() in {each.casefold() for each in step.names}
-                )
+                return name in step.names or any(each.casefold() in folded for each in step.names)
             return self._goes_anywhere(step, value)
 
         return self._move(states, goes)
@@ -83,6 +81,27 @@ class Path:
         """Whether the items of a list differ for the path."""
         return any(state < len(self.steps) and self.steps[state].kind == ITEMS for state in states)
 
+    def onward(self, states: frozenset[int]) -> frozenset[int]:
+        """Those of `states` in which the path has not ended."""
+        return states - {len(self.steps)}
+
+    def adrift(self, states: frozenset[int]) -> frozenset[int]:
+        """`states`, and those behind the next steps to no name: where no model tells lists from what else
+        stands there, items may be missing."""
+        found = set(states)
+        for state in states:
+            while state < len(self.steps) and self.steps[state].kind not in (NAMES, DESCEND):
+                state += 1
+                found.add(state)
+        return self._settle(found)
+
+    def leads(self, states: frozenset[int]) -> bool:
+        """Whether the path goes on from just here, and not only from here or anywhere deeper."""
+        return any(
+            self.steps[state].kind != DESCEND and (not state or self.steps[state - 1].kind != DESCEND)
+            for state in self.onward(states)
+        )
+
     def last_names(self, states: frozenset[int]) -> frozenset[str] | None:
         """The names of which one must still be met for the path to end; None if names do not tell."""
         if not states:
@@ -94,6 +113,13 @@ class Path:
         """The names of the members to which the path goes from here."""
         here = (self.steps[state] for state in states if state < len(self.steps))
         return frozenset(name for step in here if step.kind == NAMES for name in step.names)
+
+    def later_names(self, states: frozenset[int]) -> frozenset[str] | None:
+        """All names on the way from here to the path's end; None if its next step is to no name."""
+        if any(self.steps[state].kind not in (NAMES, DESCEND) for state in self.onward(states)):
+            return None
+        ahead = self.steps[min(states, default=len(self.steps)) :]
+        return frozenset(name for step in ahead for name in step.names)
 
     @staticmethod
     def _goes_anywhere(step: Step, value: Callable[[], Any]) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, Final
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 from callgate.decision import Mask
+from callgate.masking.ahead import Ahead, Below, leads
 from callgate.masking.detect import check_names
 from callgate.masking.paths import Path, compile_path
 from callgate.masking.ways import FIXED, Way, combine
@@ -33,25 +34,28 @@ KEPT: Final = 512
 """How many names of one place are remembered: maps have any number of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class WireNames:
-    """Wire names, case-folded: `of` each modelled name, and those that lead to `secret` members."""
-
-    of: dict[str, set[str]]
-    secret: set[str]
-
-
 class Plan:
     """Masks over documents of one kind: an output, an error, an event, or JSON without a model.
 
-    `wire_name` tells a member's name on the wire from its modelled name and shape. ValueError for a path that
-    is none.
+    `wire_name` tells a member's name on the wire from its modelled name and shape. `searches`: in members
+    that the model does not know, paths are sought at any depth. `folds`: the case of modelled names does not
+    matter to paths. ValueError for a path that is none.
     """
 
-    def __init__(self, masks: Iterable[Mask], wire_name: WireName, is_secret: IsSecret | None = None) -> None:
+    def __init__(
+        self,
+        masks: Iterable[Mask],
+        wire_name: WireName,
+        is_secret: IsSecret | None = None,
+        *,
+        searches: bool = False,
+        folds: bool = False,
+    ) -> None:
         masks = tuple(masks)
         pairs = [(mask, compile_path(text)) for mask in masks for text in mask.paths]
         self.wire_name = wire_name
+        self.searches = searches
+        self.folds = folds
         self.masks: tuple[Mask, ...] = tuple(mask for mask, _ in pairs)
         self.paths: tuple[Path, ...] = tuple(path for _, path in pairs)
         self.sensitive: tuple[Mask, ...] = tuple(mask for mask in masks if mask.sensitive)
@@ -62,28 +66,9 @@ class Plan:
         self._root: Shape | None = None
 
     @functools.cached_property
-    def wire_names(self) -> WireNames:
-        """The names that documents of this kind use for members that masks name, and for sensitive ones."""
-        found = WireNames({}, set())
-        seen: set[str] = set()
-        shapes = [self._root]
-        while shapes:
-            shape = shapes.pop()
-            if shape is None or shape.name in seen:
-                continue
-            seen.add(shape.name)
-            if isinstance(shape, StructureShape):
-                for name, member in shape.members.items():
-                    wire = (self.wire_name(name, member) or name).casefold()
-                    found.of.setdefault(name, set()).add(wire)
-                    if self.secret(shape, name, member) or self.holds_secret(member):
-                        found.secret.add(wire)
-                    shapes.append(member)
-            elif isinstance(shape, ListShape):
-                shapes.append(shape.member)
-            elif isinstance(shape, MapShape):
-                shapes.append(shape.value)
-        return found
+    def below(self) -> Below:
+        """What the model says under the root."""
+        return Below(self, self._root)
 
     def holds_secret(self, shape: Shape | None) -> bool:
         """Whether the items or entries of a shape are sensitive, without a name between."""
@@ -171,6 +156,11 @@ class Place:
         return self.kind in ("structure", "union", "list")
 
     @functools.cached_property
+    def whole(self) -> bool:
+        """Whether a value here is masked as one, whatever it holds."""
+        return self.way is not None and self.way.how is not None and not self.holds
+
+    @functools.cached_property
     def reads_as_number(self) -> bool:
         """Whether SDKs read the string here as a number."""
         return self.shape is not None and self.shape.name in NUMBERS_IN_STRINGS
@@ -186,8 +176,8 @@ class Place:
 
     @functools.cached_property
     def idle(self) -> bool:
-        """Whether a scalar here stays as it is."""
-        return self.way is None and self.kind not in ("structure", "union")
+        """Whether a scalar here stays as it is, and is where the model has one."""
+        return self.way is None and self.shape is not None and not self.leads
 
     @functools.cached_property
     def flattened(self) -> bool:
@@ -221,56 +211,15 @@ class Place:
         return {wire: (name, shape) for wire, name, shape in named if wire is not None}
 
     @functools.cached_property
-    def shallow(self) -> bool:
-        """Whether a scalar here, or one in an array of scalars, may be masked."""
-        if self.way is not None:
-            return True
-        place = self if self.kind == "list" else self.unmodelled()
-        return place.by_index or place.item(0).way is not None
+    def leads(self) -> bool:
+        """Whether masks go on below, as the model has it: a value of another kind would hide what they fall
+        on."""
+        return leads(self)
 
     @functools.cached_property
-    def needles(self) -> frozenset[str] | None:
-        """Wire names, case-folded, without which nothing is masked here or below; None if names do not
-        tell."""
-        if self.masks or self.plan.detect or self.plan.holds_secret(self.shape):
-            return None
-        needed = set(self.plan.wire_names.secret) if self.shape is not None else set()
-        for path, at in zip(self.plan.paths, self.states, strict=True):
-            names = path.last_names(at)
-            if names is None:
-                return None
-            for name in names:
-                needed |= {name.casefold(), *self.plan.wire_names.of.get(name, ())}
-        return frozenset(needed)
-
-    @functools.cached_property
-    def names(self) -> frozenset[str] | None:
-        """The wire names, case-folded, under which scalars may be masked, alone or in an array.
-
-        None if any name may be.
-        """
-        if self.wants_values or self._stranger().shallow:
-            return None
-        named = {name.casefold() for name in self._next_names}
-        masked = (wire for wire, (name, shape) in self.members.items() if self.modelled(name, shape).shallow)
-        return frozenset({*named, *(wire.casefold() for wire in masked)})
-
-    @functools.cached_property
-    def inner(self) -> frozenset[str] | None:
-        """Wire names, case-folded, without which nothing is masked in what has none of `names`; None if
-        unknown."""
-        if self.names is None:
-            return None
-        others = [self._stranger()]
-        for wire, (name, shape) in self.members.items():
-            if wire.casefold() not in self.names:
-                others.append(self.modelled(name, shape))
-        found: set[str] = set()
-        for place in others:
-            if place.needles is None:
-                return None
-            found |= place.needles
-        return frozenset(found)
+    def ahead(self) -> Ahead:
+        """What must stand in a text here for something in it to be masked."""
+        return Ahead(self)
 
     def member(self, key: str, value: Callable[[], Any] = no_value) -> Place:
         """The place of the member or map entry that the wire calls `key`; `value` gives its modelled
@@ -282,7 +231,7 @@ class Place:
             place = self.modelled(key, self.shape.value, value)
         else:
             name, shape = self.resolve(key)
-            place = self.modelled(name, shape, value) if shape else self._stranger(name, value)
+            place = self.modelled(name, shape, value) if shape else self.stranger(name, value)
         if not self.wants_values and len(self._children) < KEPT:
             self._children[key] = place
         return place
@@ -295,7 +244,8 @@ class Place:
 
     def modelled(self, name: str, shape: Shape | None, value: Callable[[], Any] = no_value) -> Place:
         """The place of the member that the model calls `name`."""
-        states = self._move(lambda path, at: path.to_member(at, name, True, value))
+        folded = {name.casefold()} if self.plan.folds else set()
+        states = self._move(lambda path, at: path.to_member(at, name, folded, value))
         named = "value" if isinstance(self.shape, MapShape) else name
         return self.plan.place(shape, states, (*self.masks, *self.plan.secret(self.shape, named, shape)))
 
@@ -303,9 +253,10 @@ class Place:
         """The place of item `index` of a list."""
         if self._item is not None:
             return self._item
-        shape = self.shape.member if isinstance(self.shape, ListShape) else None
-        states = self._move(lambda path, at: path.to_item(at, index, value))
-        place = self.plan.place(shape, states, (*self.masks, *self.plan.secret(self.shape, "member", shape)))
+        shape = self.shape.member if isinstance(self.shape, ListShape) else self._unknown
+        states = self._move(lambda path, at: path.to_item(at, index, value), lost=shape is None)
+        secret = self.plan.secret(self.shape, "member", shape)
+        place = self.plan.place(shape, states, (*self.masks, *secret))
         if not self.by_index:
             self._item = place
         return place
@@ -323,31 +274,42 @@ class Place:
         """The step below here as people read it: `.Name`, `[*]` for items and entries, whose keys may be
         data."""
         name, shape = self.resolve(key)
-        if shape is not None or name in self._next_names:
+        if shape is not None or name in self.next_names:
             return f".{name}"
         return "[*]" if self.kind in ("list", "map") or not key else ".*"
 
     def unmodelled(self) -> Place:
         """The same position where the document is not what the model says."""
-        return self if self.shape is None else self.plan.place(None, self.states, self.masks)
+        return self if self.kind == "document" else self.plan.place(None, self.states, self.masks)
 
     @functools.cached_property
-    def _next_names(self) -> frozenset[str]:
+    def next_names(self) -> frozenset[str]:
+        """The names to which paths go from here."""
         reached = zip(self.plan.paths, self.states, strict=True)
         return frozenset(name for path, at in reached for name in path.next_names(at))
 
-    @functools.cached_property
-    def _folded(self) -> dict[str, tuple[str, Shape]]:
-        return {wire.casefold(): member for wire, member in self.members.items()}
-
-    def _stranger(self, name: str = "\0", value: Callable[[], Any] = no_value) -> Place:
+    def stranger(self, name: str = "\0", value: Callable[[], Any] = no_value) -> Place:
+        """The place of a member that the model does not know, or of the entry `name` of a map."""
         if isinstance(self.shape, MapShape):
             return self.modelled(name, self.shape.value, value)
-        return self.plan.place(
-            None, self._move(lambda path, at: path.to_member(at, name, False, value)), self.masks
-        )
+        shape, folded = self._unknown, self.plan.below.names(name.casefold())
+        states = self._move(lambda path, at: path.to_member(at, name, folded, value), lost=shape is None)
+        return self.plan.place(shape, states, self.masks)
 
-    def _move(self, step: Callable[[Path, frozenset[int]], frozenset[int]]) -> States:
-        return tuple(
-            step(path, at) if at else at for path, at in zip(self.plan.paths, self.states, strict=True)
-        )
+    @functools.cached_property
+    def _folded(self) -> dict[str, tuple[str, Shape]]:
+        """The members by what else they may be called: in another case, or as the model does."""
+        named = {member[0].casefold(): member for member in self.members.values()}
+        return named | {wire.casefold(): member for wire, member in self.members.items()}
+
+    @property
+    def _unknown(self) -> Shape | None:
+        """The shape of what no model tells: that of a document within it, else None."""
+        return self.shape if self.kind == "document" else None
+
+    def _move(self, step: Callable[[Path, frozenset[int]], frozenset[int]], *, lost: bool = False) -> States:
+        """The states after `step`; where it is lost to the model, also those before it."""
+        pairs = list(zip(self.plan.paths, self.states, strict=True))
+        if lost and self.plan.searches:
+            return tuple(path.adrift(step(path, at) | path.onward(at)) if at else at for path, at in pairs)
+        return tuple(step(path, at) if at else at for path, at in pairs)

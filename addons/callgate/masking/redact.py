@@ -94,7 +94,12 @@ class _Redactor:
             name = str(key)
             self.room -= len(name)
             below = place.member(name, partial(_same, each))
-            if below.way is None and isinstance(each, str) and below.shape is None and is_unstored_name(name):
+            if (
+                below.way is None
+                and isinstance(each, str)
+                and below.kind == "document"
+                and is_unstored_name(name)
+            ):
                 new: Any = self.hashed(each)
             elif below.way is None and isinstance(each, str) and is_sql(self.service, parent, name):
                 new = self.sql(each)

@@ -231,7 +231,14 @@ def _root(masks: tuple[Mask, ...], service: str, operation: str, protocol: str, 
         shape = model.output_shape if code is None else service_model(service).shape_for_error_code(code)
     elif protocol not in WIRE_NAMES:
         raise unreadable("the call's protocol is not one that can be masked", "mask-unsupported")
-    return Plan(masks, WIRE_NAMES[protocol], is_secret(service, operation)).root(shape)
+    plan = Plan(
+        masks,
+        WIRE_NAMES[protocol],
+        is_secret(service, operation),
+        searches=model is not None,
+        folds=code is not None,
+    )
+    return plan.root(shape)
 
 
 def _body_place(root: Place) -> Place:

@@ -1,51 +1,29 @@
 """XML masked in place: what a mask does not reach keeps its bytes, prefixes and namespaces (XML 1.0).
 
-expat reads the whole document into a tree, as SDKs do; the places of a plan say which of its elements are
-masked, and only for these it is looked up where they stand: the n-th element of the tree has the n-th start
-tag of the text. A masked element loses all that it contains: text, CDATA, comments. Documents with a DOCTYPE
-are refused, and encodings other than UTF-8.
+The places of a plan say which elements of the tree are masked. A masked element loses all that it contains:
+text, CDATA, comments. XML has no types of its own: what tells a value of another kind than the model's are
+the names of elements, and text beside them.
 """
 
 from __future__ import annotations
 
-import codecs
 import functools
-import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
-from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
-from xml.sax.saxutils import escape, quoteattr
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
-from callgate.masking.edits import DEPTH, Edits, unreadable
+from callgate.masking.edits import DEPTH, another_kind, unreadable
 from callgate.masking.places import Place, no_value
 from callgate.masking.scalars import Scalars, Trail
+from callgate.masking.xml_text import Rewriting, parse
 
-DECLARATION: Final = re.compile(rb"<\?xml\s[^>]*?encoding\s*=\s*[\"']([^\"']*)[\"']")
-REMARK: Final = rb"<!--.*?-->|<!\[CDATA\[.*?\]\]>|<\?.*?\?>"
-TAG: Final = rb"<[^\s/<>!?]+(?:\s+[^\s=]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*\s*/?>"
-
-_start_tag = re.compile(TAG).match
-_plain_starts = re.compile(rb"<[^/?]").finditer
-_any_starts = re.compile(rb"(?s:%s)|(<[^/])" % REMARK).finditer
-_tags = re.compile(rb"(?s:%s)|(</)|(%s)" % (REMARK, TAG)).finditer
-
-
-def parse(body: bytes) -> Element:
-    """The tree of `body`. Refusal (502) for what is not well-formed UTF-8 XML without DOCTYPE."""
-    declared = DECLARATION.match(body)
-    if declared and declared[1].lower() not in (b"utf-8", b"us-ascii"):
-        raise unreadable("the body is XML in an encoding other than UTF-8")
-    # expat believes a byte order mark more than it believes us.
-    if b"\0" in body or b"<!DOCTYPE" in body or body.startswith(codecs.BOM_UTF8) or not _is_utf8(body):
-        raise unreadable("the body is not XML in plain UTF-8 without DOCTYPE")
-    try:
-        return ElementTree.fromstring(body, ElementTree.XMLParser(encoding="utf-8"))
-    except ElementTree.ParseError:
-        raise unreadable("the body is not well-formed XML") from None
+TEXT_BESIDE: Final = "the body has text where the model has members"
+ITEMS: Final = frozenset({"member", "item"})
+ENTRY: Final = "entry"
+"""What items of lists and entries of maps are called, unless the model says otherwise."""
 
 
 def mask_output(body: bytes, place: Place, scalars: Scalars, wrapper: str | None = None) -> bytes:
@@ -66,7 +44,7 @@ def mask_output(body: bytes, place: Place, scalars: Scalars, wrapper: str | None
 def mask_error(body: bytes, place: Place, scalars: Scalars) -> bytes:
     """`body`, an error in any of its wrappers, with everything masked that `place`, its `Error`, leads to."""
     walk, root = _Walk(body, scalars), parse(body)
-    if local(root) == "Error":
+    if local(root) == "Error" or all(local(each) != "Error" for each in root.iter()):
         walk.element(root, place, scalars.trail, 0)
     else:
         walk.wrapped(root, "Error", place, scalars.trail, 0)
@@ -93,18 +71,19 @@ def wire_name(name: str, shape: Shape) -> str:
 
 
 def modelled(elements: Sequence[Element], shape: Shape | None) -> Any:
-    """The value of a member's elements under the names of the model, as filters see it.
+    """The value of a member's elements under the names of the model, as filters see it. Scalars are strings.
 
-    Scalars are strings.
+    Refusal (502) if several elements stand where the model has one, or members where it has a scalar.
     """
     first = elements[0]
+    flattened = shape is not None and shape.serialization.get("flattened")
+    if shape is not None and len(elements) > 1 and not flattened:
+        raise another_kind()
     match shape:
         case ListShape():
-            items = elements if shape.serialization.get("flattened") else list(first)
-            return [modelled([item], shape.member) for item in items]
+            return [modelled([item], shape.member) for item in (elements if flattened else first)]
         case MapShape():
-            entries = elements if shape.serialization.get("flattened") else list(first)
-            pairs = (_entry(entry, shape) for entry in entries)
+            pairs = (_entry(entry, shape) for entry in (elements if flattened else first))
             return {keys[0].text: modelled(values, shape.value) for keys, values in pairs if keys and values}
         case StructureShape():
             known = {wire_name(name, member): (name, member) for name, member in shape.members.items()}
@@ -112,15 +91,9 @@ def modelled(elements: Sequence[Element], shape: Shape | None) -> Any:
             return {name: modelled(group, member) for name, member, group in named}
         case None if len(first):
             return {name: modelled(group, None) for name, group in _by_name(first)}
+    if len(first):
+        raise another_kind()
     return first.text or ""
-
-
-def _is_utf8(body: bytes) -> bool:
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _by_name(elements: Iterable[Element]) -> list[tuple[str, list[Element]]]:
@@ -128,6 +101,20 @@ def _by_name(elements: Iterable[Element]) -> list[tuple[str, list[Element]]]:
     for element in elements:
         groups.setdefault(local(element), []).append(element)
     return list(groups.items())
+
+
+def _check_text(element: Element) -> None:
+    """Refusal (502) if text stands beside the elements in `element`: no path says what it holds."""
+    texts = [element.text, *(child.tail for child in element)]
+    if any(text and not text.isspace() for text in texts):
+        raise unreadable(TEXT_BESIDE)
+
+
+def _is_no_item(name: str, place: Place) -> bool:
+    """Whether `name`, in the list at `place`, is that of an entry or of a member of items, and not theirs."""
+    if not isinstance(place.shape, ListShape) or place.shape.member.serialization.get("name") == name:
+        return False
+    return name == ENTRY or place.item(0).resolve(name)[1] is not None
 
 
 def _entry(entry: Element, shape: MapShape) -> tuple[list[Element], list[Element]]:
@@ -139,20 +126,17 @@ def _entry(entry: Element, shape: MapShape) -> tuple[list[Element], list[Element
     ]
 
 
-class _Walk:
+class _Walk(Rewriting):
     """One pass over one document: collects what is to be done with which element, then does it."""
 
     def __init__(self, body: bytes, scalars: Scalars) -> None:
-        self.body = body
+        super().__init__(body)
         self.scalars = scalars
-        self.contents: dict[Element, str | None] = {}
-        """Element -> what it shall contain; None for those that go."""
-        self.attributes: dict[Element, list[tuple[str, str]]] = {}
-        self.remarks = b"<!--" in body or body.rfind(b"<?") > 0
 
     def wrapped(self, outer: Element, wrapper: str, place: Place, trail: Trail, depth: int) -> None:
         """What `outer` holds, where only the elements `wrapper` are modelled, directly or deeper."""
         outside = place.unmodelled()
+        _check_text(outer)
         for child in outer:
             name = local(child)
             if name == wrapper:
@@ -169,16 +153,14 @@ class _Walk:
         if depth > DEPTH:
             raise unreadable("the body nests too deep", "mask-depth")
         kind = place.kind
-        if place.way is not None and place.way.how is not None:
-            if place.holds:
-                self.check_bare(element)
-            elif kind == "map" or len(element):
-                trail.hit()
-                self.contents[element] = ""
-                return
+        if place.whole and (kind == "map" or len(element)):
+            trail.hit()
+            self.contents[element] = ""
+            return
         if kind == "list":
-            self.items(element, place, trail, depth)
+            self.list(element, place, trail, depth)
         elif kind == "map":
+            _check_text(element)
             for entry in element:
                 self.entry(entry, place, trail, depth)
         elif kind in ("structure", "union"):
@@ -188,30 +170,28 @@ class _Walk:
         elif place.way is not None:
             self.scalar(element, place, trail)
 
-    def check_bare(self, element: Element) -> None:
-        """Masks that fell on members leave alone what else an element holds: there must be nothing else."""
-        texts = [element.text, *(child.tail for child in element)] if len(element) else []
-        if self.remarks or any(text and not text.isspace() for text in texts):
-            raise unreadable("the body has text or comments where the model has members")
-
     def structure(self, element: Element, place: Place, trail: Trail, depth: int) -> None:
         if element.attrib:
             self.in_tag(element, place, trail)
-        if not len(element) and element.text and not element.text.isspace() and place.shape is not None:
+        if (text := element.text) and not text.isspace():
             # S3's GetBucketLocation: the root is the only member.
             name = local(element)
-            if place.resolve(name)[1] is None:
-                raise unreadable("the body has text where the model has members")
+            if len(element) or place.resolve(name)[1] is None:
+                raise unreadable(TEXT_BESIDE)
             self.element(element, place.member(name), trail.below(place, name), depth + 1)
             return
         counted: dict[str, int] = {}
         wants, union = place.wants_values, place.kind == "union"
         for child in element:
             name = _local(child.tag)
+            if (text := child.tail) and not text.isspace():
+                raise unreadable(TEXT_BESIDE)
             below = place.member(name, self.reader(element, name, place) if wants else no_value)
             if below.idle and not len(child):
                 continue
             step = trail.below(place, name)
+            if below.shape is None and (name in ITEMS or name == ENTRY) and place.leads:
+                raise another_kind()
             if below.drops and not union:
                 step.hit()
                 self.contents[child] = None
@@ -223,11 +203,26 @@ class _Walk:
                 at = counted[name] = counted.get(name, -1) + 1
                 self.items([child], below, step, depth, at)
 
+    def list(self, element: Element, place: Place, trail: Trail, depth: int) -> None:
+        """A list whose items stand in an element of their own, whatever they are called there.
+
+        Something else stands where the model has items if it is called what a member of an item is.
+        """
+        if (text := element.text) and not text.isspace():
+            raise unreadable(TEXT_BESIDE)
+        for child in element:
+            name = _local(child.tag)
+            if name not in ITEMS and _is_no_item(name, place):
+                raise another_kind()
+        self.items(element, place, trail, depth)
+
     def items(
         self, elements: Iterable[Element], place: Place, trail: Trail, depth: int, first: int = 0
     ) -> None:
         step, wants = trail.below(place, ""), place.wants_values
         for index, child in enumerate(elements, first):
+            if (text := child.tail) and not text.isspace():
+                raise unreadable(TEXT_BESIDE)
             below = place.item(
                 index, partial(modelled, [child], place.shape_below(None)) if wants else no_value
             )
@@ -241,6 +236,7 @@ class _Walk:
         """One entry of a map: a key and a value."""
         if not isinstance(place.shape, MapShape):
             raise unreadable("the body has an entry where the model has no map")
+        _check_text(entry)
         keys, values = _entry(entry, place.shape)
         if len(keys) != 1 or len(keys) + len(values) != len(entry):
             raise unreadable("the body has a map whose entries are not a key and a value")
@@ -275,72 +271,3 @@ class _Walk:
     def reader(self, element: Element, name: str, place: Place) -> Callable[[], Any]:
         same = [each for each in element if local(each) == name]
         return partial(modelled, same, place.shape_below(name))
-
-    def splice(self, root: Element) -> bytes:
-        """The body with everything done that was collected."""
-        if not self.contents and not self.attributes:
-            return self.body
-        edits: Edits[bytes] = Edits()
-        changed = self.contents.keys() | self.attributes.keys()
-        wanted = [(index, element) for index, element in enumerate(root.iter()) if element in changed]
-        starts = self.starts()
-        passed = 0
-        for index, element in wanted:
-            at = starts[index]
-            if at < passed:
-                # What holds it has gone already.
-                continue
-            found = _start_tag(self.body, at)
-            if found is None:
-                raise unreadable("a start tag cannot be found where it stands")
-            for name, new in self.attributes.get(element, ()):
-                self.put_attribute(edits, found, name, new)
-            if element in self.contents:
-                passed = self.put_content(edits, found, self.contents[element])
-        return edits.splice(self.body)
-
-    def starts(self) -> list[int]:
-        """Where the start tags stand, in document order."""
-        if b"<!" in self.body or self.remarks:
-            return [found.start() for found in _any_starts(self.body) if found[1]]
-        return [found.start() for found in _plain_starts(self.body)]
-
-    @staticmethod
-    def put_attribute(edits: Edits[bytes], tag: re.Match[bytes], name: str, new: str) -> None:
-        pattern = rb"\s(?:[^\s=:]+:)?%s\s*=\s*(\"[^\"]*\"|'[^']*')" % re.escape(name.encode())
-        places = list(re.finditer(pattern, tag[0]))
-        if len(places) != 1:
-            raise unreadable("an attribute cannot be found where it stands")
-        edits.put(tag.start() + places[0].start(1), tag.start() + places[0].end(1), quoteattr(new).encode())
-
-    def put_content(self, edits: Edits[bytes], tag: re.Match[bytes], new: str | None) -> int:
-        """Give the element of `tag` a new content, or take it away (None); gives where its old content
-        ended."""
-        empty = tag[0].endswith(b"/>")
-        close = tag.end() if empty else self.close(tag.end())
-        if new is None:
-            end = tag.end() if empty else self.body.index(b">", close) + 1
-            edits.put(tag.start(), end, b"")
-            return end
-        text = escape(new, {"\r": "&#13;"}).encode()
-        if not empty:
-            edits.put(tag.end(), close, text)
-        elif text:
-            name = re.split(rb"[\s/>]", tag[0][1:], maxsplit=1)[0]
-            edits.put(tag.end() - 2, tag.end(), b">%s</%s>" % (text, name))
-        return close
-
-    def close(self, at: int) -> int:
-        """Where the end tag stands of the element whose content begins at `at`."""
-        first = self.body.find(b"<", at)
-        if self.body.startswith(b"</", first):
-            return first
-        depth = 0
-        for found in _tags(self.body, at):
-            if found[1]:
-                if not depth:
-                    return found.start()
-                depth -= 1
-            elif found[2] and not found[2].endswith(b"/>"):
-                depth += 1
-        raise unreadable("an end tag cannot be found")
