@@ -34,13 +34,14 @@ def test_any_json_value_is_written_as_rfc8785_writes_it(value: Any) -> None:
     "value",
     [
         0.0, -0.0, 1e21, 1e-6, 1e-7, 9.999e20, 333333333.3333333, 1e-27, 5e-324, 1.7976931348623157e308, 4.5,
-        2e-3, 1e15, 1e17,
+        2e-3, 1e15, 1e16, 1e17, None, ":1.5", "a,1e16,", "[null",
         {"\u20ac": 1, "\r": 2, "\ufb33": 3, "1": 4, "\U0001f600": 5, "\x80": 6, "\xf6": 7},
         "\u20ac$\x0f\nA'B\"\\\\\"/\x7f\u2028",
     ],
 )  # fmt: skip
 def test_the_corner_cases_of_the_standard_come_out_as_its_reference_says(value: Any) -> None:
-    assert canonical(value).encode() == rfc8785.dumps(value)
+    for whole in (value, [value], {"a": value, "b": value}):
+        assert canonical(whole).encode() == rfc8785.dumps(whole)
 
 
 @pytest.mark.parametrize(
