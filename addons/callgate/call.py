@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 
@@ -29,7 +30,7 @@ class Refusal(Exception):
         self.retryable = retryable
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class HttpRequest:
     """One request as it came off the wire, after the channel established whom it is for.
 
@@ -49,8 +50,15 @@ class HttpRequest:
 
     def values(self, name: str) -> list[str]:
         """All values of the header `name` (any spelling), in wire order."""
-        name = name.lower()
-        return [value for key, value in self.headers if key.lower() == name]
+        return list(self.by_name.get(name.lower(), ()))
+
+    @cached_property
+    def by_name(self) -> Mapping[str, list[str]]:
+        """The headers' values in wire order, by lower-case name."""
+        found: dict[str, list[str]] = {}
+        for name, value in self.headers:
+            found.setdefault(name.lower(), []).append(value)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

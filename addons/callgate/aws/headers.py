@@ -42,7 +42,7 @@ _OVERRIDES = frozenset(
         "x-host",
     ]
 )
-_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
+_NAMES = re.compile(r"[a-z0-9!#$%&'*+\-.^_`|~]*")
 FORBIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -50,23 +50,18 @@ def read_headers(request: HttpRequest) -> dict[str, str]:
     """Lower-case names to values without outer blanks. Raises Refusal for doubles, overrides and a foreign
     Host.
     """
+    names = "".join(request.by_name)
+    broken = "" in request.by_name or not _NAMES.fullmatch(names)
+    if broken or FORBIDDEN.search("\t".join([value for _, value in request.headers])):
+        raise Refusal("malformed-header", "A header holds characters that it must not hold.")
     found: dict[str, str] = {}
-    underscored = False
-    for name, value in request.headers:
-        key = name.lower()
-        if not _NAME.fullmatch(name) or FORBIDDEN.search(value):
-            raise Refusal("malformed-header", "A header holds characters that it must not hold.")
+    for key, values in request.by_name.items():
         if key in _OVERRIDES:
             raise Refusal("override-header", f"The header {key} could make a server read another request.")
-        value = value.strip(" \t")
-        if key in found:
-            if key not in REPEATABLE:
-                raise Refusal("duplicate-header", f"The header {key} stands more than once.")
-            value = f"{found[key]}, {value}"
-        if "_" in key:
-            underscored = True
-        found[key] = value
-    if underscored:
+        if len(values) > 1 and key not in REPEATABLE:
+            raise Refusal("duplicate-header", f"The header {key} stands more than once.")
+        found[key] = ", ".join([value.strip(" \t") for value in values])
+    if "_" in names:
         _check_underscores(found)
     if (host := found.get("host")) is not None and not _same_host(host, request):
         raise Refusal("host-mismatch", "The Host header names another host than the connection.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from callgate.aws.auth import QUERY_V2_KEYS, V4_KEYS
@@ -64,7 +65,9 @@ def primary_first(services: Sequence[Service]) -> tuple[str, ...]:
 
 
 def _pick(head: Head, serving: list[Service], operation: str) -> tuple[str, ...]:
-    names = primary_first([s for s in serving if operation in s.operations and _lives(head, s, operation)])
+    # What is remembered below is an operation's name, however many others are asked for.
+    offering = tuple(s.name for s in serving if operation in s.operations)
+    names = _living(head.host.services, offering, operation) if offering else ()
     if head.host.anonymous:
         names = tuple(name for name in names if index().services[name].is_unsigned(operation))
     if not names:
@@ -72,10 +75,22 @@ def _pick(head: Head, serving: list[Service], operation: str) -> tuple[str, ...]
     return names
 
 
-def _lives(head: Head, service: Service, operation: str) -> bool:
-    """Whether the host is one of the operation's: its own host prefix, or none."""
-    prefixes = ["", *service.prefixes_of(operation)]
-    return any(name == service.name and prefix in prefixes for name, prefix in head.host.services)
+@lru_cache(maxsize=4096)
+def _living(
+    hosted: tuple[tuple[str, str], ...], offering: tuple[str, ...], operation: str
+) -> tuple[str, ...]:
+    """Those of `offering` for whose operation the host is one: by its own host prefix, or by none."""
+    services = [index().services[name] for name in offering]
+    return primary_first(
+        [
+            service
+            for service in services
+            if any(
+                name == service.name and prefix in ("", *service.prefixes_of(operation))
+                for name, prefix in hosted
+            )
+        ]
+    )
 
 
 def _by_target(head: Head, services: list[Service], protocol: str, prefix: str, operation: str) -> Named:

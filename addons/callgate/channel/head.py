@@ -17,7 +17,7 @@ _REQUEST_LINE = re.compile(
     rb"(CONNECT(?= \S+ HTTP/1\.0$)|%s(?= \S+ HTTP/1\.1$)) ([\x21-\x7e]+) HTTP/1\.[01]" % _TOKEN
 )
 # Values may hold obs-text (0x80-0xff), as S3 metadata does in the wild; no control but tab.
-_FIELD_LINE = re.compile(rb"(%s):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*" % _TOKEN)
+_FIELD_LINE = re.compile(rb"(%s):([\t\x20-\x7e\x80-\xff]*)" % _TOKEN)
 _ONCE = frozenset(
     (
         b"host connection content-length content-type transfer-encoding content-encoding authorization"
@@ -70,7 +70,7 @@ def judge_head(head: bytes, limits: HeadLimits = HeadLimits()) -> None:
             raise Refusal("duplicate-header", f"The header {name.decode()} occurs twice.", status=400)
         if name in _LOOKALIKE:
             raise Refusal("ambiguous-framing", "A framing header is spelled with an underscore.", status=400)
-        seen[name] = field[2]
+        seen[name] = field[2].strip(b" \t")
     _judge_framing(line[1], seen)
 
 

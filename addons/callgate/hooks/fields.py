@@ -11,7 +11,7 @@ TextFields = tuple[tuple[str, str], ...]
 
 def as_text(headers: http.Headers) -> TextFields:
     """Names and values in wire order, spelled as they came."""
-    return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers.fields)
+    return tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers.fields])
 
 
 def as_headers(fields: Iterable[tuple[str, str]]) -> http.Headers:

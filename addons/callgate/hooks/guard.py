@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -48,26 +49,53 @@ async def guarded(
         close(_failed(stage, exc))
 
 
-def last_line(hook: Hook, seconds: float) -> Hook:
-    """`hook` as mitmproxy is to see it: ended after `seconds` at the latest, and never by an exception.
+class LastLine:
+    """Hooks as mitmproxy is to see them: ended after `seconds` (or a tick more), and never by an exception.
 
     mitmproxy waits for ever for a hook that hangs, or that ends cancelled. What stands on the flow when this
-    ends it is a refusal, or the layers put one there.
+    ends it is a refusal, or the layers put one there. One timer watches over all of them.
     """
 
-    @functools.wraps(hook)
-    async def bounded(*args: Any) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await hook(*args)
-        except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - as above
-            if (task := asyncio.current_task()) and task.cancelling():
-                task.uncancel()
-            log.error(
-                "callgate: the hook %s failed: %s at %s", hook.__name__, type(exc).__name__, _where(exc)
-            )
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._tick = min(1.0, seconds / 10)
+        self._at_work: dict[object, tuple[float, asyncio.Task[Any]]] = {}
+        self._timer: asyncio.Handle | None = None
 
-    return bounded
+    def bounded(self, hook: Hook) -> Hook:
+        """`hook` with an end."""
+
+        @functools.wraps(hook)
+        async def watched(*args: Any) -> None:
+            task, turn = asyncio.current_task(), object()
+            assert task is not None
+            self._at_work[turn] = (time.monotonic() + self._seconds, task)
+            if self._timer is None:
+                self._watch()
+            try:
+                await hook(*args)
+            except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - as above
+                while task.cancelling():
+                    task.uncancel()
+                log.error(
+                    "callgate: the hook %s failed: %s at %s", hook.__name__, type(exc).__name__, _where(exc)
+                )
+            finally:
+                del self._at_work[turn]
+
+        return watched
+
+    def _watch(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._tick, self._look)
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        for due, task in self._at_work.values():
+            if due <= now:
+                task.cancel()
+        self._timer = None
+        if self._at_work:
+            self._watch()
 
 
 def guarded_now(stage: str, work: Callable[[], None]) -> Refusal | None:

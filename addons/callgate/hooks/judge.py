@@ -277,7 +277,7 @@ def _judge_identity_headers(connection: Connection, request: HttpRequest) -> Non
         digest = hashlib.sha256(credential_from(claimed).encode()).digest()
         if not hmac.compare_digest(digest, connection.credential_digest):
             raise Refusal("identity-conflict", "The request carries another credential than its CONNECT.")
-    if any(name.lower().startswith("x-callgate-") for name, _ in request.headers):
+    if any(name.startswith("x-callgate-") for name in request.by_name):
         raise Refusal("identity-conflict", "Headers named X-Callgate-… are the gateway's own.")
 
 

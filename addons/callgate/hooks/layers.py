@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import logging
+from copy import copy
 from dataclasses import replace
 
 from mitmproxy.connection import Server
@@ -53,7 +54,10 @@ class Http(http_layers.HttpLayer):
         )
 
     def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
-        stream = Stream(self.context.fork(), stream_id)
+        # As `Context.fork` does it, but for the connection that it makes up and throws away.
+        ours = copy(self.context)
+        ours.layers = [*ours.layers]
+        stream = Stream(ours, stream_id)
         stream.bounds, stream.at_once, stream.share = self.bounds, self.at_once, self.share
         self.streams[stream_id] = stream
         yield from self.event_to_child(stream, events.Start())

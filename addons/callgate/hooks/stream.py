@@ -70,8 +70,8 @@ class Stream(Patient, http_layers.HttpStream):
 
     def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         # While the gateway takes its time, or a person, it is not the client that is late.
-        if self._paused is None or not isinstance(event, BodyOverdue):
-            yield from super().handle_event(event)
+        late = self._paused is not None and isinstance(event, BodyOverdue)
+        return _nothing() if late else super().handle_event(event)
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, events.Wakeup):
@@ -262,6 +262,10 @@ class Stream(Patient, http_layers.HttpStream):
         yield from self._hang_up()
         yield from self.send_response()
         self.server_state = self.state_errored
+
+
+def _nothing() -> layer.CommandGenerator[None]:
+    yield from ()
 
 
 def _closed(status: int) -> http.Response:

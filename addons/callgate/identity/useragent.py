@@ -9,6 +9,7 @@ retry handlers.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from callgate.call import HttpRequest
@@ -26,9 +27,23 @@ def unverified_client(request: HttpRequest) -> dict[str, Any]:
     """What the headers of `request` say, as far as they say it: `sdk`, `sdkVersion`, `command` (AWS CLI),
     `appId`, `executionEnvironment`, `retryMode`, `attempt`, `maxAttempts`, `invocationId`.
     """
-    said: dict[str, Any] = {}
     # Browsers, and the SDK in them, cannot set User-Agent.
     agent = " ".join(request.values("user-agent") or request.values("x-amz-user-agent"))[:_MAX]
+    said: dict[str, Any] = dict(_of_agent(agent))
+    if found := _ATTEMPT.match("".join(request.values("amz-sdk-request"))):
+        said["attempt"] = int(found[1])
+        if found[2]:
+            said["maxAttempts"] = int(found[2])
+    invocation = "".join(request.values("amz-sdk-invocation-id"))
+    if _INVOCATION.fullmatch(invocation):
+        said["invocationId"] = invocation
+    return said
+
+
+@lru_cache(maxsize=256)
+def _of_agent(agent: str) -> dict[str, str]:
+    """What a user agent says. A client sends the same with every call."""
+    said: dict[str, str] = {}
     for name, value in _PART.findall(agent):
         key, _, keyed = value.partition("#")
         if _SDKS.fullmatch(name):
@@ -38,11 +53,4 @@ def unverified_client(request: HttpRequest) -> dict[str, Any]:
             said.setdefault(_NAMED[name], value)
         elif name in ("md", "cfg") and key in _KEYED:
             said.setdefault(_KEYED[key], keyed)
-    if found := _ATTEMPT.match("".join(request.values("amz-sdk-request"))):
-        said["attempt"] = int(found[1])
-        if found[2]:
-            said["maxAttempts"] = int(found[2])
-    invocation = "".join(request.values("amz-sdk-invocation-id"))
-    if _INVOCATION.fullmatch(invocation):
-        said["invocationId"] = invocation
-    return {name: value for name, value in said.items() if not isinstance(value, str) or value.isprintable()}
+    return {name: value for name, value in said.items() if value.isprintable()}

@@ -22,7 +22,7 @@ from mitmproxy.master import Master
 from callgate.hooks import resolve
 from callgate.hooks.bundle import Bundle
 from callgate.hooks.gateway import Watch
-from callgate.hooks.guard import last_line
+from callgate.hooks.guard import LastLine
 from callgate.serve import options, secrets
 from callgate.serve.admin import AdminServer
 from callgate.serve.config import ConfigError, load_settings
@@ -45,10 +45,10 @@ class Service(Bundle):
         self.scripts: tuple[str, ...] = ()
         self.watching: asyncio.Task[None] | None = None
         # Each stage of a hook has its own time, and the longest waits for people as well.
-        seconds = 3 * rooms.gateway.terms.stage_seconds + rooms.settings.approvals.attempt
+        last = LastLine(3 * rooms.gateway.terms.stage_seconds + rooms.settings.approvals.attempt)
         for name, _ in inspect.getmembers(Bundle, inspect.iscoroutinefunction):
             if not name.startswith("_"):
-                setattr(self, name, last_line(getattr(self, name), seconds))
+                setattr(self, name, last.bounded(getattr(self, name)))
 
     def judge_options(self, updated: set[str]) -> None:
         """Raises OptionsError, and so takes back, any change of an option that would open the gateway."""
