@@ -28,6 +28,7 @@ SIZES: Final = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 """Bytes of the header types that have a fixed size: true, false, byte, short, integer, long, timestamp,
 UUID."""
 BLOB, STRING, TIMESTAMP = 6, 7, 8
+ERROR_MESSAGE: Final = ":error-message"
 
 MaskBody = Callable[[bytes, Place], bytes]
 
@@ -77,8 +78,8 @@ def decode(data: bytes) -> Message:
             size = SIZES[kind]
         headers.append((name, kind, data[at : at + size]))
         at += size
-    if at != end:
-        raise ValueError("the headers of a message are damaged")
+    if at != end or len({name for name, _, _ in headers}) != len(headers):
+        raise ValueError("the headers of a message are damaged, or one comes twice")
     return Message(tuple(headers), data[end:-4])
 
 
@@ -148,21 +149,30 @@ class StreamMasker:
         return Message(headers, payload).encode()
 
     def _place(self, message: Message) -> tuple[Place, Shape | None]:
-        """Where a message stands: an event or exception of the stream, or the output without it."""
-        if message.text(":message-type") == "error":
-            return self._stream.unmodelled(), None
-        name = message.text(":event-type") or message.text(":exception-type")
-        if name is None:
+        """Where a message stands: an event or exception of the stream, or the output without it.
+
+        Errors and exceptions are also answers of their own, of which `$.message` is the message.
+        """
+        kind = message.text(":message-type")
+        if kind == "error":
+            return self._stream.unmodelled().joined(self._root), None
+        name = message.text(f":{kind}-type")
+        if kind not in ("event", "exception") or name is None:
             raise ValueError("a message without a type")
         if name == "initial-response":
             return self._root, self._root.shape
         place = self._stream.member(name)
-        return place, place.shape
+        return (place if kind == "event" else place.joined(self._root)), place.shape
 
     def _header(
         self, header: tuple[str, int, bytes], place: Place, shape: Shape | None
     ) -> tuple[str, int, bytes]:
         name, kind, value = header
+        if name == ERROR_MESSAGE and kind == STRING:
+            text = self._scalars.text(value.decode(), place.member("message"))
+            if text is not None:
+                self._scalars.headers.add(f"header {name}")
+                return name, kind, text.encode()
         members = shape.members if isinstance(shape, StructureShape) else {}
         member = members.get(name)
         if member is None or not member.serialization.get("eventheader"):

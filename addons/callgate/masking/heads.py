@@ -1,10 +1,12 @@
-"""Response headers masked: members of the output that REST protocols put there, and patterns in any of
-them."""
+"""Response headers masked: members of the output that REST protocols put there, what repeats an error's
+message, and patterns in any of them."""
 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable
+from typing import Final
 
 from botocore.model import ListShape, MapShape, Shape
 
@@ -12,6 +14,8 @@ from callgate.masking.places import Place
 from callgate.masking.scalars import Scalars, Trail
 
 Headers = tuple[tuple[str, str], ...]
+ERROR_MESSAGE: Final = re.compile(r"(?:x-amzn?-error-?(?:message|detail).*|grpc-message)").fullmatch
+"""What repeats the message of an error: `x-amzn-errormessage`; S3's `x-amz-error-message` and `-detail-…`."""
 
 
 def mask_headers(
@@ -38,6 +42,19 @@ def mask_headers(
                 entry = place if whole else place.member(header[0][len(wire) :])
                 kept[index] = _masked(header, entry, scalars, trail.below(root, name))
     return tuple(_searched(header, root, scalars) for header in kept if header is not None)
+
+
+def mask_error_headers(headers: Headers, error: Place, scalars: Scalars) -> Headers:
+    """`headers` of an error whose place is `error`, with what repeats its message masked as that is."""
+    place = error.member("message")
+    kept: list[tuple[str, str]] = []
+    for name, value in headers:
+        new = scalars.text(value, place) if ERROR_MESSAGE(name.lower()) else None
+        if new is not None:
+            scalars.headers.add(f"header {name.lower()}")
+        if new is None or not place.drops:
+            kept.append((name, value if new is None else new))
+    return tuple(kept)
 
 
 def _masked(header: tuple[str, str], place: Place, scalars: Scalars, trail: Trail) -> tuple[str, str] | None:

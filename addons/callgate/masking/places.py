@@ -38,8 +38,7 @@ class Plan:
     """Masks over documents of one kind: an output, an error, an event, or JSON without a model.
 
     `wire_name` tells a member's name on the wire from its modelled name and shape. `searches`: in members
-    that the model does not know, paths are sought at any depth. `folds`: the case of modelled names does not
-    matter to paths. ValueError for a path that is none.
+    that the model does not know, paths are sought at any depth. ValueError for a path that is none.
     """
 
     def __init__(
@@ -49,13 +48,11 @@ class Plan:
         is_secret: IsSecret | None = None,
         *,
         searches: bool = False,
-        folds: bool = False,
     ) -> None:
         masks = tuple(masks)
         pairs = [(mask, compile_path(text)) for mask in masks for text in mask.paths]
         self.wire_name = wire_name
         self.searches = searches
-        self.folds = folds
         self.masks: tuple[Mask, ...] = tuple(mask for mask, _ in pairs)
         self.paths: tuple[Path, ...] = tuple(path for _, path in pairs)
         self.sensitive: tuple[Mask, ...] = tuple(mask for mask in masks if mask.sensitive)
@@ -151,6 +148,11 @@ class Place:
         return self.shape is not None and self.kind in ("blob", "string")
 
     @functools.cached_property
+    def is_error(self) -> bool:
+        """Whether the shape is an exception, of whose members SDKs do not tell the case."""
+        return isinstance(self.shape, StructureShape) and bool(self.shape.metadata.get("exception"))
+
+    @functools.cached_property
     def holds(self) -> bool:
         """Whether masks here fall on what the value holds."""
         return self.kind in ("structure", "union", "list")
@@ -244,7 +246,7 @@ class Place:
 
     def modelled(self, name: str, shape: Shape | None, value: Callable[[], Any] = no_value) -> Place:
         """The place of the member that the model calls `name`."""
-        folded = {name.casefold()} if self.plan.folds else set()
+        folded = {name.casefold()} if self.is_error else set()
         states = self._move(lambda path, at: path.to_member(at, name, folded, value))
         named = "value" if isinstance(self.shape, MapShape) else name
         return self.plan.place(shape, states, (*self.masks, *self.plan.secret(self.shape, named, shape)))
@@ -277,6 +279,11 @@ class Place:
         if shape is not None or name in self.next_names:
             return f".{name}"
         return "[*]" if self.kind in ("list", "map") or not key else ".*"
+
+    def joined(self, other: Place) -> Place:
+        """The place that is this one and `other`, of which it has the paths as well."""
+        states = tuple(here | there for here, there in zip(self.states, other.states, strict=True))
+        return self.plan.place(self.shape, states, self.masks)
 
     def unmodelled(self) -> Place:
         """The same position where the document is not what the model says."""

@@ -26,7 +26,7 @@ from callgate.masking.coding import decode
 from callgate.masking.edits import unreadable
 from callgate.masking.errors import error_code
 from callgate.masking.eventstream import StreamMasker
-from callgate.masking.heads import Headers, mask_headers
+from callgate.masking.heads import Headers, mask_error_headers, mask_headers
 from callgate.masking.places import Place, Plan, WireName
 from callgate.masking.scalars import Scalars
 from callgate.masking.sensitive import is_secret
@@ -180,7 +180,7 @@ class _Answer:
             rest = self.call.protocol.startswith("rest") and isinstance(each.shape, StructureShape)
             members = each.shape.members.items() if rest and isinstance(each.shape, StructureShape) else ()
             headers = mask_headers(headers, each, members, self.scalars)
-        return headers
+        return headers if self.status < 300 else mask_error_headers(headers, root, self.scalars)
 
     def body(self, body: bytes, root: Place, part: Place) -> bytes:
         """The body, which holds `part` of the output `root`, masked."""
@@ -231,14 +231,8 @@ def _root(masks: tuple[Mask, ...], service: str, operation: str, protocol: str, 
         shape = model.output_shape if code is None else service_model(service).shape_for_error_code(code)
     elif protocol not in WIRE_NAMES:
         raise unreadable("the call's protocol is not one that can be masked", "mask-unsupported")
-    plan = Plan(
-        masks,
-        WIRE_NAMES[protocol],
-        is_secret(service, operation),
-        searches=model is not None,
-        folds=code is not None,
-    )
-    return plan.root(shape)
+    secret = is_secret(service, operation)
+    return Plan(masks, WIRE_NAMES[protocol], secret, searches=model is not None).root(shape)
 
 
 def _body_place(root: Place) -> Place:
