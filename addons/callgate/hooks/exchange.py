@@ -68,8 +68,11 @@ class Exchange:
         self.sent += len(chunk)
         return chunk
 
-    def pass_back(self, chunk: bytes) -> bytes:
-        """Passes a chunk of a streamed response body on (empty at its end), masked where it must be."""
+    def pass_back(self, chunk: bytes) -> list[bytes]:
+        """Passes a chunk of a streamed response body on (empty at its end), masked where it must be.
+
+        What is held back until more of it comes is no chunk: an empty one would end the body (RFC 9112, 7.1).
+        """
         self.received += len(chunk)
         if self.masker is not None:
             try:
@@ -81,7 +84,7 @@ class Exchange:
         if len(self.head) < _KEEP:
             self.head += chunk[:_KEEP]
         self.digest.update(chunk)
-        return chunk
+        return [chunk] if chunk else []
 
     @property
     def duration_ms(self) -> int:

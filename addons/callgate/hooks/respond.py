@@ -47,7 +47,10 @@ def at_head(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> None:
     exchange.masker = stream_masker(masks, call, status, headers, key=key, limit=gateway.terms.mask_limit)
     if exchange.masker is not None:
         response.headers = as_headers(exchange.masker.headers)
+        # In chunks, so that a stream that is cut does not look like one that has ended.
         response.headers.pop("content-length", None)
+        if flow.request.is_http11:
+            response.headers["transfer-encoding"] = "chunked"
         response.stream = exchange.pass_back
     elif flow.request.method == "HEAD":
         # Its length is that of a body which does not come.

@@ -51,6 +51,19 @@ class StrictHttp1Client(Http1Client):
                 return
         yield from super().read_headers(event)
 
+    def read_body(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """As mitmproxy's, which knows no trailers: nothing in them was masked, and they end the call."""
+        try:
+            yield from super().read_body(event)
+        except NotImplementedError:
+            assert self.stream_id is not None
+            yield commands.CloseConnection(self.conn)
+            yield ReceiveHttp(
+                http_layers.ResponseProtocolError(
+                    self.stream_id, "the answer has trailers", http_layers.ErrorCode.GENERIC_SERVER_ERROR
+                )
+            )
+
     def mark_done(self, *, request: bool = False, response: bool = False) -> layer.CommandGenerator[None]:
         """One of the two has ended."""
         if response:
