@@ -146,3 +146,32 @@ def test_the_former_query_protocol_of_sqs_is_refused() -> None:
     call = make_call("sqs", "ReceiveMessage", "query")
     with pytest.raises(Refusal, match="mask-unsupported"):
         mask(call, answer("<ReceiveMessageResponse><Body>canary</Body></ReceiveMessageResponse>"), "$..Body")
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"Body": "canary", "MD5OfBody": "0" * 32, "MessageAttributes": {"a": {"DataType": 1}}}],
+        [{"Body": "canary", "MD5OfMessageAttributes": "0" * 32, "MessageAttributes": {"a": 1}}],
+        [{"Body": "canary", "MD5OfMessageAttributes": "0" * 32, "MessageAttributes": ["a"]}],
+        [{"Body": ["canary"], "MD5OfBody": "0" * 32}],
+        ["canary"],
+        {"a": "canary"},
+    ],
+)
+def test_messages_that_are_none_never_pass(messages: Any) -> None:
+    try:
+        out = mask(RECEIVE, answer(json.dumps({"Messages": messages})), "$..Body").response.body
+    except Refusal as refused:
+        out = str(refused).encode()
+    assert b"canary" not in out
+
+
+def test_a_length_stays_what_it_is_though_a_mask_names_it() -> None:
+    response = answer(b"0123456789", ("Content-Type", "text/plain"))
+    for path in ("$.ContentLength", "$['ContentLength','ContentType']"):
+        masked = mask(GET, response, path, method="GET").response
+        assert masked.values("content-length") == ["10"]
+    sent = make_call("dataexchange", "SendApiAsset")
+    masked = mask(sent, response, "$.ResponseHeaders").response
+    assert masked.headers == (("Content-Length", "10"),)

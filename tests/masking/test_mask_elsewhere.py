@@ -95,6 +95,7 @@ def test_a_body_that_a_mask_may_reach_is_read(
 MISTAKES = [
     ("response = ['$..Key[-1]']", "response", "Index"),
     ("response = ['$.Name.`sub(/a/, b)`']", "response", "cannot be used"),
+    ("response = ['$.Secret.$.String']", "response", "Child"),
     ("response = ['$.Secret']\ninside = '$[-1]'", "inside", "Index"),
     ('detect = ["jwt", "no-such-pattern"]', "detect", "'no-such-pattern' is no pattern"),
 ]

@@ -250,6 +250,44 @@ def test_json_inside_a_string_is_masked_there_only() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("secret", "path"),
+    [
+        ("8675309", "$.password"),
+        ('"canary"', "$.password"),
+        ("true", "$..password"),
+        ("null", "$..*"),
+        ('["canary"]', "$.password"),
+        ('[{"password":"canary"}]', "$.password"),
+        ('{"db":"canary"}', "$.db.password"),
+        ('{"db":["canary"],"user":"bob"}', "$.db.password"),
+        ('{"db":"x","db":{"password":"canary"}}', "$.db.password"),
+        ('{"dbs":{"password":"canary"}}', "$.dbs[*].password"),
+        ('{"dbs":["canary"]}', "$.dbs[0].password"),
+        ("WyJjYW5hcnkiXQ==", "$.password"),
+        ("[" * 200 + '"canary"' + "]" * 200, "$[0].password"),
+    ],
+)
+@pytest.mark.case("F05")
+def test_a_string_in_which_the_path_cannot_go_is_masked_whole(secret: str, path: str) -> None:
+    body = json.dumps({"SecretString": secret, "Name": "n"})
+    assert json_body(mask(SECRET, answer(body), "$.SecretString", inside=path).response) == {
+        "SecretString": "***",
+        "Name": "n",
+    }
+
+
+def test_a_string_without_what_the_path_names_stays() -> None:
+    for secret in ('{"user":"bob"}', '{"db":null}', '{"db":{"user":"bob"},"n":[1]}'):
+        response = answer(json.dumps({"SecretString": secret}))
+        assert mask(SECRET, response, "$.SecretString", inside="$.db.password").response == response
+
+
+def test_patterns_are_sought_in_long_strings_that_are_almost_base64() -> None:
+    body = json.dumps({"SecretString": "A" * 30 + "\n" * 300_000 + "!"})
+    assert mask(SECRET, answer(body), detect=("jwt",)).masked == ()
+
+
 def test_a_body_over_the_bound_is_refused() -> None:
     with pytest.raises(Refusal, match="mask-too-large"):
         mask(

@@ -223,3 +223,41 @@ def test_nesting_is_bounded() -> None:
 def test_text_is_freed_of_what_looks_like_a_secret(text: str) -> None:
     assert CANARY not in redact_text(text)
     assert JWT not in redact_text(text)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "'\\" * 300_000,
+        "'\\'" * 200_000 + "\\",
+        '"\\"' * 200_000 + "\\",
+        "".join(f"$t{number}$ " for number in range(100_000)),
+        "'" + "''" * 300_000 + CANARY,
+        "'" + CANARY * 50_000,
+    ],
+)
+def test_long_statements_are_read_once(statement: str) -> None:
+    for service, operation, name in (
+        ("rds-data", "ExecuteStatement", "sql"),
+        ("athena", "StartQueryExecution", "QueryString"),
+    ):
+        redacted = redact_parameters(make_call(service, operation, **{name: statement}), key=KEY)
+        assert redacted[name].keys() == {"$hash", "$length"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "plain"),
+    [
+        (f"SELECT $x1${CANARY}$x1$ FROM t WHERE a=$1", "SELECT ? FROM t WHERE a=$1"),
+        (f"UPDATE u SET pw='it''s {CANARY}' WHERE id=$1", "UPDATE u SET pw=? WHERE id=$1"),
+        ('SELECT "a b" FROM "t"', 'SELECT "a b" FROM "t"'),
+        (f"SELECT 'C:\\' || '{CANARY}' || 'D:\\'", None),
+        (f"-- \" \nSELECT '{CANARY}' -- \"", None),
+        (f"SELECT $é${CANARY}$é$", "SELECT ?"),
+        (f"SELECT $x${CANARY}", None),
+    ],
+)
+def test_statements_keep_all_but_their_literals(statement: str, plain: str | None) -> None:
+    redacted = redact_parameters(make_call("athena", "StartQueryExecution", QueryString=statement), key=KEY)
+    kept = redacted["QueryString"]
+    assert kept == plain or (plain is None and kept.keys() == {"$hash", "$length"})

@@ -106,9 +106,13 @@ def _members(plan: Plan, shape: Shape) -> list[tuple[str, str | None, Shape]]:
 
 def leads(place: Place) -> bool:
     """Whether the model knows something to mask under `place`, which a value of another kind would hide."""
-    if place.kind not in CONTAINERS or place.shape is None or (place.way is not None and place.way.how):
+    plan = place.plan
+    if place.shape is None:
+        reached = zip(plan.paths, place.states, strict=True)
+        return plan.reading == "demanded" and any(path.leads(at) for path, at in reached)
+    if place.kind not in CONTAINERS or (place.way is not None and place.way.how):
         return False
-    plan, shape = place.plan, place.shape.name
+    shape = place.shape.name
     if plan.sensitive and shape in plan.below.to_secret:
         return True
     for path, states in zip(plan.paths, place.states, strict=True):

@@ -58,7 +58,7 @@ PATTERNS: Final[dict[str, re.Pattern[str]]] = {
 }
 """Name -> pattern: what rules may give as `detect`."""
 
-_BASE64 = re.compile(r"[A-Za-z0-9+/\r\n]{24,}={0,2}[\r\n]*")
+_BASE64 = re.compile(r"[A-Za-z0-9+/\r\n]{24,}+={0,2}[\r\n]*")
 
 
 def check_names(names: tuple[str, ...]) -> None:

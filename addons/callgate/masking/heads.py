@@ -14,6 +14,8 @@ from callgate.masking.places import Place
 from callgate.masking.scalars import Scalars, Trail
 
 Headers = tuple[tuple[str, str], ...]
+FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection"})
+"""What tells where the body ends stays: after a wrong length, the rest would be taken for another answer."""
 ERROR_MESSAGE: Final = re.compile(r"(?:x-amzn?-error-?(?:message|detail).*|grpc-message)").fullmatch
 """What repeats the message of an error: `x-amzn-errormessage`; S3's `x-amz-error-message` and `-detail-…`."""
 
@@ -32,7 +34,7 @@ def mask_headers(
         wire = shape.serialization.get("name", "" if location == "headers" else name).lower()
         place = root.modelled(name, shape)
         for index, header in enumerate(kept):
-            if header is None:
+            if header is None or header[0].lower() in FRAMING:
                 continue
             key = header[0].lower()
             if location == "header" and key == wire:

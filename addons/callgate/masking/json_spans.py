@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
+from callgate.call import Refusal
 from callgate.decision import Mask
 from callgate.masking.edits import DEPTH, Edits, another_kind, unreadable
 from callgate.masking.json_grammar import Needles, comma, events, items, spaces
@@ -88,11 +89,20 @@ def mask_text(text: str, root: Place, scalars: Scalars) -> str:
 
 
 def mask_inside(key: bytes) -> Callable[[str, str, str], str]:
-    """What masks JSON within a string: (text, path, how) -> text; ValueError if the string holds no JSON."""
+    """What masks JSON within a string: (text, path, how) -> text.
+
+    ValueError if the string holds no JSON, or none in which the path can go where it leads: a password may
+    well look like a number.
+    """
 
     def inside(text: str, path: str, how: str) -> str:
-        plan = Plan([Mask("inside", (path,), how)], wire_name=lambda name, _: name)
-        return _mask(text, plan.root(None), Scalars(key, inside))
+        plan = Plan([Mask("inside", (path,), how)], lambda name, _: name, reading="demanded")
+        if text.lstrip(" \t\r\n")[:1] not in ("{", "["):
+            raise ValueError("neither an object nor a list")
+        try:
+            return _mask(text, plan.root(None), Scalars(key, inside))
+        except Refusal as refusal:
+            raise ValueError(refusal.code) from None
 
     return inside
 

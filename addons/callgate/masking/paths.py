@@ -167,7 +167,7 @@ def _steps(node: Any, text: str) -> list[Step]:
     match node:
         case jsonpath.Root() | jsonpath.This():
             return []
-        case jsonpath.Child():
+        case jsonpath.Child() if not isinstance(node.right, jsonpath.Root):
             return _steps(node.left, text) + _steps(node.right, text)
         case jsonpath.Descendants():
             return [*_steps(node.left, text), Step(DESCEND), *_steps(node.right, text)]

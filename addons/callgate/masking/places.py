@@ -12,7 +12,7 @@ import functools
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
@@ -25,6 +25,10 @@ from callgate.masking.ways import FIXED, Way, combine
 States = tuple[frozenset[int], ...]
 WireName = Callable[[str, Shape], str | None]
 """(modelled name, shape) of a member -> its name in a document; None if it stands elsewhere."""
+Reading = Literal["as-written", "searched", "demanded"]
+"""How paths go through what no model knows: as they are written; sought at any depth, since what a service
+has added may hold anything; or demanding that objects and lists stand where they name members and items.
+"""
 IsSecret = Callable[[Shape, str, Shape], bool]
 """(what holds it, name of the member, its shape) -> whether it is sensitive."""
 
@@ -37,8 +41,8 @@ KEPT: Final = 512
 class Plan:
     """Masks over documents of one kind: an output, an error, an event, or JSON without a model.
 
-    `wire_name` tells a member's name on the wire from its modelled name and shape. `searches`: in members
-    that the model does not know, paths are sought at any depth. ValueError for a path that is none.
+    `wire_name` tells a member's name on the wire from its modelled name and shape. `reading`
+    is that of what the model does not know. ValueError for a path that is none.
     """
 
     def __init__(
@@ -47,12 +51,12 @@ class Plan:
         wire_name: WireName,
         is_secret: IsSecret | None = None,
         *,
-        searches: bool = False,
+        reading: Reading = "as-written",
     ) -> None:
         masks = tuple(masks)
         pairs = [(mask, compile_path(text)) for mask in masks for text in mask.paths]
         self.wire_name = wire_name
-        self.searches = searches
+        self.reading = reading
         self.masks: tuple[Mask, ...] = tuple(mask for mask, _ in pairs)
         self.paths: tuple[Path, ...] = tuple(path for _, path in pairs)
         self.sensitive: tuple[Mask, ...] = tuple(mask for mask in masks if mask.sensitive)
@@ -133,6 +137,8 @@ class Place:
     def kind(self) -> str:
         """The type of the shape; `document` where anything may stand, `union` for tagged unions."""
         match self.shape:
+            case None if self.leads and (self.next_names or self.by_index):
+                return "structure" if self.next_names else "list"
             case None:
                 return "document"
             case StructureShape():
@@ -317,6 +323,6 @@ class Place:
     def _move(self, step: Callable[[Path, frozenset[int]], frozenset[int]], *, lost: bool = False) -> States:
         """The states after `step`; where it is lost to the model, also those before it."""
         pairs = list(zip(self.plan.paths, self.states, strict=True))
-        if lost and self.plan.searches:
+        if lost and self.plan.reading == "searched":
             return tuple(path.adrift(step(path, at) | path.onward(at)) if at else at for path, at in pairs)
         return tuple(step(path, at) if at else at for path, at in pairs)

@@ -24,6 +24,7 @@ from callgate.decision import Mask
 from callgate.masking.detect import PATTERNS, mask_text
 from callgate.masking.places import Place, Plan
 from callgate.masking.sensitive import is_sql, is_unstored, is_unstored_name
+from callgate.masking.sql import without_literals
 from callgate.masking.ways import keyed_hash
 
 LONG: Final = 256
@@ -44,9 +45,6 @@ _suspicious = re.compile(
     r"|gh[pousr]_|github_pat|gl[a-z]{2,5}-|xox|[rs]k[_-]|AIza|ya29|npm_|pypi-|[FI][Qw]o[GJ]|[A-Za-z0-9+/\r\n]{24}"
 ).search
 _surrogate = re.compile("[\ud800-\udfff]").search
-_name = re.compile(r'"[^"]*"')
-_quoted = re.compile(r"'(?:[^'\\]|''|\\.)*'|\$([A-Za-z_]*)\$.*?\$\1\$", re.DOTALL)
-_any_quoted = re.compile(_quoted.pattern + r'|"(?:[^"\\]|""|\\.)*"', re.DOTALL)
 
 
 def redact_parameters(call: Call, *, key: bytes, masks: Sequence[Mask] = ()) -> dict[str, Any]:
@@ -155,12 +153,9 @@ class _Redactor:
 
     def sql(self, value: str) -> Any:
         """A statement without its literals."""
-        # Behind the Data API may be MySQL, where double quotes hold strings as well.
-        quoted = _any_quoted if self.service == "rds-data" else _quoted
-        plain = quoted.sub("?", value)
-        # A quote that does not end would show what it begins.
-        open_ended = "'" in _name.sub("", plain) or "$$" in plain
-        return self.hashed(value) if open_ended else self.string(plain, LONG_SQL)
+        # Behind the Data API may be MySQL.
+        plain = without_literals(value, mysql=self.service == "rds-data")
+        return self.hashed(value) if plain is None else self.string(plain, LONG_SQL)
 
     @staticmethod
     def is_short(text: str, most: int) -> bool:

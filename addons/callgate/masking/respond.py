@@ -27,7 +27,7 @@ from callgate.masking.edits import unreadable
 from callgate.masking.errors import error_code
 from callgate.masking.eventstream import StreamMasker
 from callgate.masking.heads import Headers, mask_error_headers, mask_headers
-from callgate.masking.places import Place, Plan, WireName
+from callgate.masking.places import Place, Plan, Reading, WireName
 from callgate.masking.scalars import Scalars
 from callgate.masking.sensitive import is_secret
 
@@ -232,7 +232,8 @@ def _root(masks: tuple[Mask, ...], service: str, operation: str, protocol: str, 
     elif protocol not in WIRE_NAMES:
         raise unreadable("the call's protocol is not one that can be masked", "mask-unsupported")
     secret = is_secret(service, operation)
-    return Plan(masks, WIRE_NAMES[protocol], secret, searches=model is not None).root(shape)
+    reading: Reading = "as-written" if model is None else "searched"
+    return Plan(masks, WIRE_NAMES[protocol], secret, reading=reading).root(shape)
 
 
 def _body_place(root: Place) -> Place:

@@ -22,7 +22,17 @@ _stated = re.compile(r'"(MD5OfBody|MD5OfMessageAttributes)"\s*:\s*"([0-9a-f]{32}
 
 
 def put_right(before: str, after: str) -> str:
-    """`after`, what masking made of the answer `before`, with the sums of changed messages made anew."""
+    """`after`, what masking made of the answer `before`, with the sums of changed messages made anew.
+
+    Refusal (502) if the messages are not what the model says.
+    """
+    try:
+        return _put_right(before, after)
+    except (AttributeError, TypeError):
+        raise unreadable("the messages are not what the model says") from None
+
+
+def _put_right(before: str, after: str) -> str:
     old, new = json.loads(before).get("Messages") or [], json.loads(after).get("Messages") or []
     found = list(_stated.finditer(after))
     # The sums stand in the text as often and in the order in which the messages have them.

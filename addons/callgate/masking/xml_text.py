@@ -7,6 +7,7 @@ than UTF-8.
 
 from __future__ import annotations
 
+import bisect
 import codecs
 import re
 from collections.abc import Iterator
@@ -90,9 +91,12 @@ class Rewriting:
 
     def check_remarks(self, edits: Edits[bytes]) -> None:
         """Comments and processing instructions must go with what is masked: no path says what they hold."""
+        gone = sorted((start, end) for start, end, _ in edits.changes)
         for found in _any_starts(self.body):
-            remark = found.start() and found[0].startswith((b"<!--", b"<?"))
-            if remark and not any(start <= found.start() < end for start, end, _ in edits.changes):
+            if not found.start() or not found[0].startswith((b"<!--", b"<?")):
+                continue
+            before = bisect.bisect(gone, (found.start(), len(self.body))) - 1
+            if before < 0 or found.start() >= gone[before][1]:
                 raise unreadable("the body has comments beside what is masked")
 
     def starts(self) -> Iterator[re.Match[bytes]]:
