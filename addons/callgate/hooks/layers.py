@@ -25,7 +25,7 @@ from callgate.hooks.stream import AtOnce, Stream
 from callgate.hooks.tls import ServerTLS
 from callgate.hooks.upstream import Upstream
 
-_JOIN_BYTES = 16 * 1024
+_JOIN_BYTES = 64 * 1024
 # What no hook has looked at is not connected to: `server_connect` takes this off a connection.
 UNCHECKED = "callgate: no hook has let this connection be opened"
 log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class Http(http_layers.HttpLayer):
 
 def _joined(ours: layer.CommandGenerator[None]) -> layer.CommandGenerator[None]:
     """The same commands, with what goes to one peer without anything in between in one piece: a head and
-    its body cost one TLS record and one system call.
+    its body cost one TLS record and one system call. A large body is not copied for that.
     """
     held: commands.SendData | None = None
     reply = None
@@ -110,7 +110,8 @@ def _joined(ours: layer.CommandGenerator[None]) -> layer.CommandGenerator[None]:
             break
         reply = None
         if isinstance(command, commands.SendData):
-            if held is not None and held.connection is command.connection and len(held.data) < _JOIN_BYTES:
+            size = len(command.data) + (len(held.data) if held else 0)
+            if held is not None and held.connection is command.connection and size <= _JOIN_BYTES:
                 held.data += command.data
                 continue
             if held is not None:

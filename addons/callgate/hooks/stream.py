@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mitmproxy import http
 from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import http as http_layers
 
 from callgate.call import Refusal
@@ -18,6 +19,7 @@ from callgate.hooks.bounds import Bounds
 from callgate.hooks.heads import IDLE_SECONDS, BodyOverdue
 from callgate.hooks.memory import Share
 from callgate.hooks.pressure import Patient
+from callgate.hooks.whole import WholeBody
 
 # What hooks say in a flow's metadata: the gate to AWS is open, or our own answer is on; it is chosen how
 # AWS's answer goes back, and it may.
@@ -67,6 +69,10 @@ class Stream(Patient, http_layers.HttpStream):
     idle = False
     lingers_until = 0.0
     ended_early = False
+
+    def __init__(self, context: Context, stream_id: int) -> None:
+        super().__init__(context, stream_id)
+        self.request_body_buf, self.response_body_buf = WholeBody(), WholeBody()
 
     def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         # While the gateway takes its time, or a person, it is not the client that is late.

@@ -1,5 +1,5 @@
 """TLS on either side, where mitmproxy's waits too long: for a first message without end, and for an end that
-came as an alert.
+came as an alert; and where it takes too much memory.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ from mitmproxy.proxy.layers.tls import TLSLayer
 
 # A ClientHello that is larger is nobody's; mitmproxy would collect without end, and read all of it each time.
 HELLO_BYTES = 16 * 1024
+_PIECE = 256 * 1024
+"""Bytes that are encrypted in one go. OpenSSL's buffer grows to what it is given and stays that large, and to
+grow takes longer than to encrypt.
+"""
 
 
-class _Ends(TLSLayer):
+class _Ours(TLSLayer):
     """Says once that the other side has gone, also where it went with a fatal alert (RFC 8446, section 6.2)
-    in place of a goodbye, of which mitmproxy's layer says nothing.
+    in place of a goodbye, of which mitmproxy's layer says nothing. Encrypts piece by piece.
     """
 
     _has_ended = False
@@ -29,8 +33,16 @@ class _Ends(TLSLayer):
     def receive_close(self) -> layer.CommandGenerator[None]:
         yield from self.event_to_child(events.ConnectionClosed(self.conn))
 
+    def send_data(self, data: bytes) -> layer.CommandGenerator[None]:
+        if len(data) <= _PIECE:
+            yield from super().send_data(data)
+            return
+        whole = memoryview(data)
+        for start in range(0, len(whole), _PIECE):
+            yield from super().send_data(whole[start : start + _PIECE])  # type: ignore[arg-type]
 
-class ClientTLS(_Ends, ClientTLSLayer):
+
+class ClientTLS(_Ours, ClientTLSLayer):
     """TLS of a client, whose first message is bounded."""
 
     def receive_handshake_data(self, data: bytes) -> layer.CommandGenerator[tuple[bool, str | None]]:
@@ -41,5 +53,5 @@ class ClientTLS(_Ends, ClientTLSLayer):
         return (yield from super().receive_handshake_data(data))
 
 
-class ServerTLS(_Ends, ServerTLSLayer):
+class ServerTLS(_Ours, ServerTLSLayer):
     """TLS of an upstream."""
