@@ -87,19 +87,17 @@ class Http(http_layers.HttpLayer):
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         try:
-            for command in _joined(super()._handle_event(event)):
-                if isinstance(command, commands.OpenConnection):
-                    command.connection.error = UNCHECKED
-                yield command
+            yield from _outgoing(super()._handle_event(event))
         except Exception as exc:  # noqa: BLE001 - whatever it was, the connection must not hang
             log.error("closing a connection that mitmproxy cannot go on with: %s", type(exc).__name__)
             for peer in list(self.connections):
                 yield commands.CloseConnection(peer)
 
 
-def _joined(ours: layer.CommandGenerator[None]) -> layer.CommandGenerator[None]:
+def _outgoing(ours: layer.CommandGenerator[None]) -> layer.CommandGenerator[None]:
     """The same commands, with what goes to one peer without anything in between in one piece: a head and
-    its body cost one TLS record and one system call. A large body is not copied for that.
+    its body cost one TLS record and one system call. A large body is not copied for that. What is to be
+    connected to counts as unchecked.
     """
     held: commands.SendData | None = None
     reply = None
@@ -121,6 +119,8 @@ def _joined(ours: layer.CommandGenerator[None]) -> layer.CommandGenerator[None]:
         if held is not None:
             yield held
             held = None
+        if isinstance(command, commands.OpenConnection):
+            command.connection.error = UNCHECKED
         reply = yield command
     if held is not None:
         yield held

@@ -26,6 +26,10 @@ from callgate.ledger.tree import Frontier
 log = logging.getLogger("callgate.ledger")
 
 _TICK = 0.2
+_GATHER = 0.001
+"""How long (seconds) appends gather for one sync where several come at once (PostgreSQL: `commit_delay`). One
+that comes alone does not wait.
+"""
 _SMALL_STEP = 1.0
 """A clock that goes back by less (seconds) is held at its last reading; a larger step is noted in the log."""
 
@@ -64,6 +68,7 @@ class Writer:
         self._due = 0.0
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._rung = False
+        self._crowded = False
         self._stopping = False
         self._waited: collections.deque[Append] = collections.deque()
         self._riders: collections.deque[Append] = collections.deque()
@@ -83,7 +88,7 @@ class Writer:
             # Once for all that the loop has at hand: while this thread works, it takes the interpreter from
             # the loop.
             assert append.loop is not None
-            append.loop.call_soon(self._bell.put, None)
+            append.loop.call_later(_GATHER if self._crowded else 0, self._bell.put, None)
 
     def submit_soon(self, append: Append) -> None:
         """Let an append that nobody waits for ride with the next commit, within `_TICK` seconds.
@@ -124,6 +129,7 @@ class Writer:
         # In this order, so that nothing is left for which no bell rings.
         stopping, self._rung = self._stopping, False
         waited = [self._waited.popleft() for _ in range(len(self._waited))]
+        self._crowded = len(waited) > 1
         # What a rider tells of (an intent, say) was committed before it was submitted.
         riders = [self._riders.popleft() for _ in range(len(self._riders))]
         return [*riders, *waited], stopping
