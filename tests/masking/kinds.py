@@ -68,6 +68,8 @@ def planted(tree: Tree, steps: Steps) -> Tree:
 
     def plain(node: Tree, left: Steps | None) -> Tree:
         match node:
+            case _ if left == ():
+                return node
             case dict():
                 return {
                     key: plain(each, left[1:] if left and left[0] == key else None)

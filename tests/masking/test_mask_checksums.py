@@ -175,3 +175,11 @@ def test_a_length_stays_what_it_is_though_a_mask_names_it() -> None:
     sent = make_call("dataexchange", "SendApiAsset")
     masked = mask(sent, response, "$.ResponseHeaders").response
     assert masked.headers == (("Content-Length", "10"),)
+
+
+def test_filters_may_stand_where_headers_and_bodies_are_members() -> None:
+    response = answer(b"canary", ("x-amz-version-id", "v"), ("x-amz-meta-a", "b"))
+    assert mask(GET, response, "$..[?(@.Name=='x')]", method="GET").response == response
+    owner = make_call("s3", "GetBucketAcl")
+    body = "<AccessControlPolicy><Owner><ID>canary</ID></Owner></AccessControlPolicy>"
+    assert b"canary" not in mask(owner, answer(body), "$..[?(@.ID=='canary')]").response.body

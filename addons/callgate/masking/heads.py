@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 from botocore.model import ListShape, MapShape, Shape
@@ -32,17 +33,16 @@ def mask_headers(
         if location not in ("header", "headers"):
             continue
         wire = shape.serialization.get("name", "" if location == "headers" else name).lower()
-        place = root.modelled(name, shape)
         for index, header in enumerate(kept):
             if header is None or header[0].lower() in FRAMING:
                 continue
-            key = header[0].lower()
-            if location == "header" and key == wire:
-                kept[index] = _masked(header, place, scalars, trail.below(root, name))
-            elif location == "headers" and isinstance(shape, MapShape) and key.startswith(wire):
-                whole = place.way is not None and place.way.how is not None
-                entry = place if whole else place.member(header[0][len(wire) :])
-                kept[index] = _masked(header, entry, scalars, trail.below(root, name))
+            key, value = header[0].lower(), partial(str, header[1])
+            if not (key == wire if location == "header" else key.startswith(wire)):
+                continue
+            place = root.modelled(name, shape, value)
+            if location == "headers" and isinstance(shape, MapShape) and not place.whole:
+                place = place.member(header[0][len(wire) :], value)
+            kept[index] = _masked(header, place, scalars, trail.below(root, name))
     return tuple(_searched(header, root, scalars) for header in kept if header is not None)
 
 
@@ -62,7 +62,7 @@ def mask_error_headers(headers: Headers, error: Place, scalars: Scalars) -> Head
 def _masked(header: tuple[str, str], place: Place, scalars: Scalars, trail: Trail) -> tuple[str, str] | None:
     """`header` as `place` says; None if it goes. A list in a header is masked as one value."""
     if isinstance(place.shape, ListShape):
-        place = place.item(0)
+        place = place.item(0, partial(str, header[1]))
     if place.drops or (place.kind == "map" and place.way is not None and place.way.how is not None):
         trail.hit()
         return None

@@ -307,7 +307,14 @@ class _Walk:
         return at + 1 if text[at + 1] in '"{[' else self.space(at + 1)
 
     def reader(self, at: int, place: Place, key: str | None) -> Callable[[], Any]:
-        return lambda: modelled(_read(self.text, at)[0], place.shape_below(key), place.plan.wire_name)
+        return lambda: modelled(self.read(at), place.shape_below(key), place.plan.wire_name)
+
+    def read(self, at: int) -> Any:
+        """The value at `at`. ValueError if it is none."""
+        try:
+            return _read(self.text, at)[0]
+        except StopIteration:
+            raise ValueError("cut short") from None
 
 
 class _Site:

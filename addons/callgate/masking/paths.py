@@ -24,6 +24,10 @@ DESCEND: Final = "descend"
 FILTER: Final = "filter"
 
 
+class UnknownValue(Exception):
+    """Nobody can tell the value that a filter asks for: the filter is taken to like it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step of a path: to members by name, to items by index, to anything, deeper, or to what a filter
@@ -124,7 +128,10 @@ class Path:
     @staticmethod
     def _goes_anywhere(step: Step, value: Callable[[], Any]) -> bool:
         if step.kind == FILTER and step.matches:
-            return step.matches(value())
+            try:
+                return step.matches(value())
+            except UnknownValue:
+                return True
         return step.kind == ANY
 
     def _move(self, states: frozenset[int], goes: Callable[[Step], bool]) -> frozenset[int]:

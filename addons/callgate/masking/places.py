@@ -19,7 +19,7 @@ from botocore.model import ListShape, MapShape, Shape, StructureShape
 from callgate.decision import Mask
 from callgate.masking.ahead import Ahead, Below, leads
 from callgate.masking.detect import check_names
-from callgate.masking.paths import Path, compile_path
+from callgate.masking.paths import Path, UnknownValue, compile_path
 from callgate.masking.ways import FIXED, Way, combine
 
 States = tuple[frozenset[int], ...]
@@ -104,8 +104,8 @@ class Plan:
 
 
 def no_value() -> Any:
-    """Stands for a value that no filter asks for."""
-    raise AssertionError("a filter was asked without a value")
+    """Stands for a value that no filter asks for, or nobody can tell."""
+    raise UnknownValue
 
 
 @dataclass(eq=False)

@@ -27,7 +27,7 @@ from callgate.masking.edits import unreadable
 from callgate.masking.errors import error_code
 from callgate.masking.eventstream import StreamMasker
 from callgate.masking.heads import Headers, mask_error_headers, mask_headers
-from callgate.masking.places import Place, Plan, Reading, WireName
+from callgate.masking.places import Place, Plan, Reading, WireName, no_value
 from callgate.masking.scalars import Scalars
 from callgate.masking.sensitive import is_secret
 
@@ -241,7 +241,9 @@ def _body_place(root: Place) -> Place:
     shape = root.shape
     if isinstance(shape, StructureShape) and "payload" in shape.serialization:
         name = shape.serialization["payload"]
-        return root.modelled(name, shape.members[name])
+        scalar = shape.members[name].type_name in ("blob", "string")
+        # What filters like of blobs and strings are members, which these do not have.
+        return root.modelled(name, shape.members[name], str if scalar else no_value)
     return root
 
 
