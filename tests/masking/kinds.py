@@ -14,14 +14,13 @@ from xml.etree import ElementTree
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 from mask_helpers import answer, make_call, mask
-from synthetic import response_of, value_of
+from synthetic import DEPTH, response_of, value_of
 
 from callgate.aws import service_model
 from callgate.call import Call, Refusal
 from callgate.masking import cbor_spans
+from callgate.masking.xml_spans import wire_name as xml_name
 
-LISTED = {"member", "item", "HostedZone", "Grant", "Tag", "DBInstance", "OptionSetting"}
-"""What items of lists are called in the answers below."""
 CANARIES = (b"canary", b"Y2FuYXJ5")
 HOWS = ("fixed", "drop", "hash")
 Tree = Any
@@ -182,13 +181,44 @@ def wrapped(element: ElementTree.Element, *tags: str) -> None:
         element.append(inner)
 
 
-def unlisted(element: ElementTree.Element) -> None:
-    """The items of `element` stand in it without an element of their own."""
-    for child in list(element):
-        if child.tag.rpartition("}")[2] in LISTED:
-            element.remove(child)
-            element.text = child.text
-            element.extend(list(child))
+def unlisted(names: set[str]) -> Callable[[ElementTree.Element], None]:
+    """The items of an element, which are called one of `names`, stand in it without elements of their own."""
+
+    def change(element: ElementTree.Element) -> None:
+        for child in list(element):
+            if child.tag.rpartition("}")[2] in names:
+                element.remove(child)
+                element.text = child.text
+                element.extend(list(child))
+
+    return change
+
+
+def below(shape: Shape, depth: int = 0) -> Iterator[Shape]:
+    """The shapes under `shape`, and itself, as far as a synthetic value goes."""
+    if depth > DEPTH:
+        return
+    yield shape
+    match shape:
+        case StructureShape():
+            for member in shape.members.values():
+                yield from below(member, depth + 1)
+        case ListShape():
+            yield from below(shape.member, depth + 1)
+        case MapShape():
+            yield from below(shape.value, depth + 1)
+
+
+def item_names(shape: Shape) -> set[str]:
+    """What items are called in XML that have elements of their own, and members are not."""
+    lists = [
+        each
+        for each in below(shape)
+        if isinstance(each, ListShape) and not each.serialization.get("flattened")
+    ]
+    structures = [each for each in below(shape) if isinstance(each, StructureShape)]
+    members = {xml_name(name, member) for each in structures for name, member in each.members.items()}
+    return {str(each.member.serialization.get("name", "member")) for each in lists} - members
 
 
 def turned_to_text(element: ElementTree.Element) -> None:
@@ -223,7 +253,6 @@ XML_CHANGES: dict[str, Callable[[ElementTree.Element], None]] = {
     "in entry": lambda element: wrapped(element, "entry"),
     "in an element of its own name": lambda element: wrapped(element, element.tag.rpartition("}")[2]),
     "in an unknown element": lambda element: wrapped(element, "x"),
-    "without the tags of items": unlisted,
     "as text": turned_to_text,
     "as entries": as_entry,
     "in another namespace": renamed(lambda tag: "{urn:x}" + tag.rpartition("}")[2]),
@@ -242,6 +271,7 @@ def check_xml(service: str, operation: str, protocol: str, many: int) -> int:
         return 0
     call, refused = make_call(service, operation, protocol), 0
     found = list(xml_leaves(model.output_shape, "$"))
+    changes = XML_CHANGES | {"without the tags of items": unlisted(item_names(model.output_shape))}
     for path in chance.sample(found, min(many, len(found))):
         try:
             hidden = mask(call, answer(response.body), path).response.body
@@ -257,7 +287,7 @@ def check_xml(service: str, operation: str, protocol: str, many: int) -> int:
             if element is not way[-1] and not len(element):
                 element.text = None
         for at in range(len(way)):
-            for name, change in XML_CHANGES.items():
+            for name, change in changes.items():
                 copied = copy.deepcopy(tree)
                 before = list(tree.iter())
                 target = list(copied.iter())[before.index(way[at])]
@@ -278,7 +308,7 @@ def check_xml(service: str, operation: str, protocol: str, many: int) -> int:
 def xml_leaves(shape: Shape, path: str, depth: int = 0) -> Iterator[str]:
     """The JSONPaths of strings and blobs as far as a synthetic value goes."""
     match shape:
-        case _ if depth > 5:
+        case _ if depth > DEPTH:
             return
         case StructureShape():
             for name, member in shape.members.items():

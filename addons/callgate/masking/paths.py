@@ -91,13 +91,17 @@ class Path:
 
     def adrift(self, states: frozenset[int]) -> frozenset[int]:
         """`states`, and those behind the next steps to no name: where no model tells lists from what else
-        stands there, items may be missing."""
+        stands there, items may be missing. By index or filter no path ends so."""
         found = set(states)
         for state in states:
-            while state < len(self.steps) and self.steps[state].kind not in (NAMES, DESCEND):
+            while state < len(self.steps) and self._may_be_missing(state):
                 state += 1
                 found.add(state)
         return self._settle(found)
+
+    def _may_be_missing(self, state: int) -> bool:
+        kind, last = self.steps[state].kind, state + 1 == len(self.steps)
+        return kind == ANY or (kind in (ITEMS, FILTER) and not last)
 
     def leads(self, states: frozenset[int]) -> bool:
         """Whether the path goes on from just here, and not only from here or anywhere deeper."""

@@ -174,13 +174,18 @@ class Place:
         return self.shape is not None and self.shape.name in NUMBERS_IN_STRINGS
 
     @functools.cached_property
-    def fixed_json(self) -> str | None:
-        """The JSON text that stands for every string here; None if the string itself matters."""
+    def fixed_text(self) -> str | None:
+        """The string that stands for every string here; None if the string itself matters."""
         if self.way is None or self.way.how not in ("fixed", "drop"):
             return None
         if self.reads_as_number:
-            return '"0"'
-        return json.dumps(FIXED) if self.kind in ("string", "document") else None
+            return "0"
+        return FIXED if self.kind in ("string", "document") else None
+
+    @functools.cached_property
+    def fixed_json(self) -> str | None:
+        """The same as JSON."""
+        return None if self.fixed_text is None else json.dumps(self.fixed_text)
 
     @functools.cached_property
     def idle(self) -> bool:
@@ -253,7 +258,9 @@ class Place:
     def modelled(self, name: str, shape: Shape | None, value: Callable[[], Any] = no_value) -> Place:
         """The place of the member that the model calls `name`."""
         folded = {name.casefold()} if self.is_error else set()
-        states = self._move(lambda path, at: path.to_member(at, name, folded, value))
+        scalar = not isinstance(shape, StructureShape | ListShape | MapShape)
+        # If a scalar it is not, no model knows what it is.
+        states = self._move(lambda path, at: path.to_member(at, name, folded, value), lost=scalar)
         named = "value" if isinstance(self.shape, MapShape) else name
         return self.plan.place(shape, states, (*self.masks, *self.plan.secret(self.shape, named, shape)))
 

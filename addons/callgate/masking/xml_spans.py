@@ -176,7 +176,7 @@ class _Walk(Rewriting):
         if (text := element.text) and not text.isspace():
             # S3's GetBucketLocation: the root is the only member.
             name = local(element)
-            if len(element) or place.resolve(name)[1] is None:
+            if len(element) or place.resolve(name)[1] is None or len(place.members) != 1:
                 raise unreadable(TEXT_BESIDE)
             self.element(element, place.member(name), trail.below(place, name), depth + 1)
             return
@@ -250,9 +250,11 @@ class _Walk(Rewriting):
                 self.element(value, below, step, depth + 1)
 
     def scalar(self, element: Element, place: Place, trail: Trail) -> None:
-        new = self.scalars.text(element.text or "", place)
-        if new is not None:
-            if any(not name.startswith("{http://www.w3.org/") for name in element.attrib):
+        text, new = element.text or "", place.fixed_text
+        if new is None:
+            new = self.scalars.text(text, place)
+        if new is not None and new != text:
+            if element.attrib and any(not name.startswith("{http://www.w3.org/") for name in element.attrib):
                 raise unreadable("the body has attributes on what is masked")
             trail.hit()
             self.contents[element] = new

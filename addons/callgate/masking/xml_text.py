@@ -18,10 +18,13 @@ from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape, quoteattr
 
 from callgate.masking.edits import Edits, unreadable
+from callgate.masking.ways import FIXED
 
 DECLARATION: Final = re.compile(rb"<\?xml\s[^>]*?encoding\s*=\s*[\"']([^\"']*)[\"']")
 REMARK: Final = rb"<!--.*?-->|<!\[CDATA\[.*?\]\]>|<\?.*?\?>"
 TAG: Final = rb"<[^\s/<>!?]+(?:\s+[^\s=]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*\s*/?>"
+
+FIXED_TEXT: Final = FIXED.encode()
 
 _start_tag = re.compile(TAG).match
 _plain_starts = re.compile(rb"<[^/?]").finditer
@@ -122,7 +125,7 @@ class Rewriting:
             end = tag.end() if empty else self.body.index(b">", close) + 1
             edits.put(tag.start(), end, b"")
             return end
-        text = escape(new, {"\r": "&#13;"}).encode()
+        text = FIXED_TEXT if new == FIXED else escape(new, {"\r": "&#13;"}).encode()
         if not empty:
             edits.put(tag.end(), close, text)
         elif text:
