@@ -21,7 +21,7 @@ from callgate.call import Call, Refusal
 from callgate.masking import cbor_spans
 from callgate.masking.xml_spans import wire_name as xml_name
 
-CANARIES = (b"canary", b"Y2FuYXJ5")
+CANARIES = (b"hidden-canary", b"Y2FuYXJ5")
 HOWS = ("fixed", "drop", "hash")
 Tree = Any
 Steps = tuple[Any, ...]
@@ -68,7 +68,7 @@ def planted(tree: Tree, steps: Steps) -> Tree:
     def plain(node: Tree, left: Steps | None) -> Tree:
         match node:
             case _ if left == ():
-                return node
+                return marked(node)
             case dict():
                 return {
                     key: plain(each, left[1:] if left and left[0] == key else None)
@@ -83,6 +83,16 @@ def planted(tree: Tree, steps: Steps) -> Tree:
         return node
 
     return plain(tree, steps)
+
+
+def marked(node: Tree) -> Tree:
+    """`node` with what no member is called where it says `canary`."""
+    match node:
+        case dict():
+            return {key: marked(each) for key, each in node.items()}
+        case "canary":
+            return "hidden-canary"
+    return node
 
 
 def as_text(node: Tree) -> str:
@@ -284,8 +294,8 @@ def check_xml(service: str, operation: str, protocol: str, many: int) -> int:
             continue
         for element in tree.iter():
             element.attrib.clear()
-            if element is not way[-1] and not len(element):
-                element.text = None
+            if not len(element):
+                element.text = marked(element.text) if element is way[-1] else None
         for at in range(len(way)):
             for name, change in changes.items():
                 copied = copy.deepcopy(tree)
