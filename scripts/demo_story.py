@@ -260,6 +260,19 @@ class Story:
         out.print(escape((bad.stdout + bad.stderr).rstrip()), soft_wrap=True)
         self.claim("callgate verify finds the edited row, exit status 1", bad.returncode == 1)
 
+    def kept_quiet(self, *secrets: str) -> None:
+        """Claims that the secret and the tokens are in no file of the gateway's but its keys."""
+        files = [
+            path
+            for path in (*self.stage.folder.rglob("*"), *self.stage.folder.parent.glob("gateway.log"))
+            if path.is_file() and path.parent.name != "keys"
+        ]
+        told = b"".join(path.read_bytes() for path in files)
+        self.claim(
+            f"nothing that the gateway wrote, in {len(files)} files, holds the secret or a token",
+            not any(secret.encode() in told for secret in secrets),
+        )
+
     def verify(self, database: Path, key: Path) -> subprocess.CompletedProcess[str]:
         return self.stage.callgate("verify", str(database), "--key", str(key))
 
@@ -288,6 +301,7 @@ def main() -> int:
             story.held(github)
             story.recorded()
             story.tampered()
+            story.kept_quiet(SECRET, github, gitlab)
             out.print()
             seconds = time.monotonic() - began
             if story.broken:

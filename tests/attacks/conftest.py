@@ -6,9 +6,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.gateway import Gateway
+from support.canary import found_in, written
+from support.gateway import RAN, Gateway
 from support.upstream import Recorder
 from support.wire import Eyes, Wire
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_canary_stays() -> Iterator[None]:
+    """After each module: no secret that its attacks had with them is in what its gateways wrote."""
+    before = len(RAN)
+    yield
+    for home in RAN[before:]:
+        assert found_in(written(home.folder)) == {}
 
 
 @pytest.fixture

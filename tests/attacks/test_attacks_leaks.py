@@ -20,11 +20,11 @@ import pytest
 from callgate.serve.config import ConfigError, load_settings
 from callgate.serve.rooms import open_rooms
 from local_issuer import _certificate
+from support.canary import CANARY
 from support.gateway import ALLOW_ALL, Gateway, make_home, running
 from support.upstream import Recorder, http_answer, recorder
 from support.wire import Eyes, Wire, request
 
-CANARY = "canary-7f3a9c"
 RULES = (
     ALLOW_ALL
     + """

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from support.canary import CANARY
 from support.gateway import ALLOW_ALL, Gateway, make_home, running, wait_for
 from support.upstream import reset, serving
 from support.wire import Wire, request
@@ -26,7 +27,7 @@ action = ["dynamodb:GetItem"]
 response = ['$.Item']
 """
 )
-BODY = b'{"Item":{"secret":{"S":"canary"}}}'
+BODY = b'{"Item":{"secret":{"S":"%s"}}}' % CANARY.encode()
 TYPE = b"Content-Type: application/x-amz-json-1.0\r\n"
 OK = b"HTTP/1.1 200 OK\r\n" + TYPE
 LENGTH = b"Content-Length: %d\r\n" % len(BODY)

@@ -26,6 +26,7 @@ import boto3
 from botocore.config import Config
 
 from local_issuer import SigningKey, github_claims, jwks
+from support.canary import CANARY
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -150,7 +151,7 @@ class Gateway:
         """A real boto3 client whose traffic goes through the gateway."""
         settings = {"retries": {"mode": "standard", "total_max_attempts": 1}, "read_timeout": 60, **config}
         url = self.proxy_url(token)
-        return boto3.session.Session(ACCESS_KEY, "secret", region_name=region).client(
+        return boto3.session.Session(ACCESS_KEY, CANARY, CANARY, region_name=region).client(
             service, verify=str(self.home.ca), config=Config(proxies={"https": url, "http": url}, **settings)
         )
 
@@ -162,7 +163,8 @@ class Gateway:
             "HTTPS_PROXY": self.proxy_url(token),
             "AWS_CA_BUNDLE": str(self.home.ca),
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_SECRET_ACCESS_KEY": CANARY,
+            "AWS_SESSION_TOKEN": CANARY,
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_MAX_ATTEMPTS": "1",
         }
@@ -261,6 +263,10 @@ COMMANDS = {
 }
 
 
+RAN: list[Home] = []
+"""Where gateways have run so far."""
+
+
 @contextmanager
 def running(
     home: Home,
@@ -272,6 +278,7 @@ def running(
     options: tuple[str, ...] = (),
 ) -> Iterator[Gateway]:
     """A gateway on `home`, in one of its three forms, under `wrapper` and with mitmproxy's `options`."""
+    RAN.append(home)
     log = home.folder / f"{form}.log"
     announced = home.folder / "state" / "gateway.json"
     announced.unlink(missing_ok=True)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from support.canary import CANARY
+
 
 @dataclass
 class Recorder:
@@ -41,7 +43,7 @@ def sized_item(raw: bytes) -> bytes:
     if b"GetItem" not in raw:
         return http_answer(body=b'{"TableNames": []}')
     size = int(json.loads(raw.partition(b"\r\n\r\n")[2])["TableName"].removeprefix("size-"))
-    body = b'{"Item":{"a":{"S":"canary"}}}'
+    body = b'{"Item":{"a":{"S":"%s"}}}' % CANARY.encode()
     return http_answer(body=body.ljust(size), Content_Type="application/x-amz-json-1.0")
 
 

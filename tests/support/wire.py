@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support.canary import CANARY
 from support.gateway import Gateway, wait_for
 from support.upstream import Recorder
 
@@ -124,6 +125,7 @@ def request(
         "Content-Type: application/x-amz-json-1.0",
         f"X-Amz-Target: {operation}",
         "X-Amz-Date: 20260101T000000Z",
+        f"X-Amz-Security-Token: {CANARY}",
         f"Authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host;x-amz-date,"
         f" Signature={'0' * 64}",
         length if length is not None else f"Content-Length: {len(body)}",
