@@ -195,9 +195,11 @@ class StrictHttp1Server(Http1Server):
         self.state = self.done
 
     def send(self, event: HttpEvent) -> layer.CommandGenerator[None]:
-        if not isinstance(event, http_layers.ResponseProtocolError):
-            yield from super().send(event)
-            return
+        if isinstance(event, http_layers.ResponseProtocolError):
+            return self._send_failure(event)
+        return super().send(event)
+
+    def _send_failure(self, event: http_layers.ResponseProtocolError) -> layer.CommandGenerator[None]:
         # mitmproxy's own answer names addresses and system errors, which tell a client what can be reached.
         status = event.code.http_status_code()
         if self.conn.state & connection.ConnectionState.CAN_WRITE:

@@ -217,10 +217,7 @@ def open_gate(gateway: Gateway, connection: Connection, exchange: Exchange, flow
 def gone(flow: http.HTTPFlow) -> Callable[[], bool]:
     """Tells whether the client of a flow has left, or an operator killed it."""
     client = flow.client_conn
-    return lambda: (
-        flow.error is not None
-        or not (client.state & ConnectionState.CAN_READ and client.state & ConnectionState.CAN_WRITE)
-    )
+    return lambda: flow.error is not None or client.state != ConnectionState.OPEN
 
 
 async def _hold(

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import logging
-from copy import copy
 from dataclasses import replace
 
 from mitmproxy.connection import Server
@@ -55,8 +54,8 @@ class Http(http_layers.HttpLayer):
 
     def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
         # As `Context.fork` does it, but for the connection that it makes up and throws away.
-        ours = copy(self.context)
-        ours.layers = [*ours.layers]
+        ours = object.__new__(context.Context)
+        vars(ours).update(vars(self.context), layers=[*self.context.layers])
         stream = Stream(ours, stream_id)
         stream.bounds, stream.at_once, stream.share = self.bounds, self.at_once, self.share
         self.streams[stream_id] = stream

@@ -62,6 +62,11 @@ class ReadingHook(commands.StartHook):
     blocking = False
 
 
+def nothing() -> layer.CommandGenerator[None]:
+    """No command at all."""
+    yield from ()
+
+
 class Patient(layer.Layer):
     """A layer for whose client nothing is read while it waits and has much to do already."""
 
@@ -69,6 +74,12 @@ class Patient(layer.Layer):
     _goes_on = True
 
     def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if self._paused is None and self._goes_on:
+            self._kept = 0
+            return super().handle_event(event)
+        return self._while_waiting(event)
+
+    def _while_waiting(self, event: events.Event) -> layer.CommandGenerator[None]:
         yield from super().handle_event(event)
         if self._paused is None:
             self._kept = 0

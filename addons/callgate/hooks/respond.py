@@ -20,6 +20,7 @@ _OFF_LOOP = 256 * 1024
 _OFF_LOOP_CODED = 4 * 1024
 # What two readers of a response could take for the end of a header (RFC 9112, sections 2.2 and 5.2).
 _BREAKS = re.compile(rb"[\r\n\0]")
+_REQUEST_IDS = frozenset((b"x-amzn-requestid", b"x-amz-request-id", b"x-amzn-request-id"))
 _THROTTLED = frozenset(
     (
         "Throttling ThrottlingException ThrottledException RequestThrottled RequestThrottledException"
@@ -36,7 +37,7 @@ def at_head(gateway: Gateway, exchange: Exchange, flow: http.HTTPFlow) -> None:
     assert exchange.decision is not None
     if response.status_code < 200:
         raise Refusal("upgrade-refused", "The upstream switched protocols.", status=502)
-    if any(_BREAKS.search(part) for field in response.headers.fields for part in field):
+    if _BREAKS.search(b"".join([part for field in response.headers.fields for part in field])):
         raise Refusal("malformed-response", "A header of the response is folded or broken.", status=502)
     masks = exchange.decision.masks
     if not masks:
@@ -187,7 +188,7 @@ async def _settle(gateway: Gateway, exchange: Exchange, *, executed: bool | None
 
 
 def _request_id(response: http.Response) -> str | None:
-    for name in ("x-amzn-requestid", "x-amz-request-id", "x-amzn-request-id"):
-        if value := response.headers.get(name):
-            return str(value)[:128]
+    for name, value in response.headers.fields:
+        if value and name.lower() in _REQUEST_IDS:
+            return value[:128].decode("utf-8", "surrogateescape")
     return None

@@ -18,7 +18,7 @@ from callgate.call import Refusal
 from callgate.hooks.bounds import Bounds
 from callgate.hooks.heads import IDLE_SECONDS, BodyOverdue
 from callgate.hooks.memory import Share
-from callgate.hooks.pressure import Patient
+from callgate.hooks.pressure import Patient, nothing
 from callgate.hooks.whole import WholeBody
 
 # What hooks say in a flow's metadata: the gate to AWS is open, or our own answer is on; it is chosen how
@@ -77,7 +77,7 @@ class Stream(Patient, http_layers.HttpStream):
     def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         # While the gateway takes its time, or a person, it is not the client that is late.
         late = self._paused is not None and isinstance(event, BodyOverdue)
-        return _nothing() if late else super().handle_event(event)
+        return nothing() if late else super().handle_event(event)
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, events.Wakeup):
@@ -268,10 +268,6 @@ class Stream(Patient, http_layers.HttpStream):
         yield from self._hang_up()
         yield from self.send_response()
         self.server_state = self.state_errored
-
-
-def _nothing() -> layer.CommandGenerator[None]:
-    yield from ()
 
 
 def _closed(status: int) -> http.Response:

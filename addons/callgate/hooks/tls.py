@@ -8,6 +8,8 @@ from mitmproxy.proxy import events, layer
 from mitmproxy.proxy.layers import ClientTLSLayer, ServerTLSLayer
 from mitmproxy.proxy.layers.tls import TLSLayer
 
+from callgate.hooks.pressure import nothing
+
 # A ClientHello that is larger is nobody's; mitmproxy would collect without end, and read all of it each time.
 HELLO_BYTES = 16 * 1024
 _PIECE = 256 * 1024
@@ -26,17 +28,17 @@ class _Ours(TLSLayer):
     def event_to_child(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, events.ConnectionClosed) and event.connection is self.conn:
             if self._has_ended:
-                return
+                return nothing()
             self._has_ended = True
-        yield from super().event_to_child(event)
+        return super().event_to_child(event)
 
     def receive_close(self) -> layer.CommandGenerator[None]:
         yield from self.event_to_child(events.ConnectionClosed(self.conn))
 
     def send_data(self, data: bytes) -> layer.CommandGenerator[None]:
-        if len(data) <= _PIECE:
-            yield from super().send_data(data)
-            return
+        return super().send_data(data) if len(data) <= _PIECE else self._send_in_pieces(data)
+
+    def _send_in_pieces(self, data: bytes) -> layer.CommandGenerator[None]:
         whole = memoryview(data)
         for start in range(0, len(whole), _PIECE):
             yield from super().send_data(whole[start : start + _PIECE])  # type: ignore[arg-type]

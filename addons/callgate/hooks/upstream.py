@@ -68,7 +68,7 @@ class StrictHttp1Client(Http1Client):
         """One of the two has ended."""
         if response:
             self.interim = 0
-        yield from super().mark_done(request=request, response=response)
+        return super().mark_done(request=request, response=response)
 
 
 class Upstream(http_layers.HttpClient):

@@ -10,12 +10,15 @@ from __future__ import annotations
 import datetime
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 
 from callgate.journal import Entry, Record
 from callgate.ledger.canonical import SAFE, canonical
 from callgate.ledger.tree import leaf_hash
 
 FORMAT = 1
+_word = lru_cache(maxsize=64)(canonical)
+"""As `canonical`, for kinds and steps, which are few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,8 @@ class Draft:
         """Raises ValueError if canonical JSON cannot hold the record."""
         if (record.subject is None) != (record.step is None):
             raise ValueError("subject and step are given together")
-        before_seq = f'{{"body":{canonical(record.body)},"kind":{canonical(record.kind)},"seq":'
-        before_time = f',"step":{canonical(record.step)},"subject":{canonical(record.subject)},"time":"'
+        before_seq = f'{{"body":{canonical(record.body)},"kind":{_word(record.kind)},"seq":'
+        before_time = f',"step":{_word(record.step)},"subject":{canonical(record.subject)},"time":"'
         return cls(record, before_seq, before_time)
 
     def text(self, seq: int, time: str) -> str:
