@@ -8,7 +8,7 @@ import copy
 import itertools
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -136,16 +136,24 @@ def changed(tree: Tree, steps: Steps, change: Change) -> Tree:
     return copied
 
 
-def check(call: Call, body: bytes, path: str, said: tuple[Any, ...]) -> bool:
-    """Whether the answer was refused; if not it may not hold the canary."""
-    assert any(canary in body for canary in CANARIES)
-    try:
-        out = mask(call, answer(body), path, how=HOWS[len(body) % 3]).response.body
-    except Refusal as refused:
-        out = str(refused).encode()
-    leaked = any(canary in out for canary in CANARIES)
-    assert not leaked, (call.name, call.protocol, path, *said, body)
+def check(call: Call, body: bytes, *said: Any, **terms: Any) -> bool:
+    """Whether the answer was refused; if not it may not hold the canary. `terms` are those of the mask."""
+    out = result(call, body, how=HOWS[len(body) % 3], **terms)
+    assert not holds_canary(out), (call.name, call.protocol, terms, *said, body)
     return out.startswith(b"mask-")
+
+
+def result(call: Call, body: bytes, paths: Sequence[str] = (), **terms: Any) -> bytes:
+    """The body of the masked answer, or why it was refused."""
+    assert holds_canary(body)
+    try:
+        return mask(call, answer(body), *paths, **terms).response.body
+    except Refusal as refused:
+        return str(refused).encode()
+
+
+def holds_canary(body: bytes) -> bool:
+    return any(canary in body for canary in CANARIES)
 
 
 def recursive(path: str) -> str:
@@ -171,12 +179,13 @@ def check_values(service: str, operation: str, protocol: str, many: int) -> int:
     found = list(leaves(shape, tree, at, ()))
     for path, steps in chance.sample(found, min(many, len(found))):
         one = planted(tree, steps)
-        assert not check(call, write(one), path, ("as it was",))
+        assert not check(call, write(one), "as it was", paths=[path])
+        masks: list[dict[str, Any]] = [{"paths": [path]}, {"paths": [recursive(path)]}]
+        if not holds_canary(result(call, write(one), sensitive=True)):
+            masks.append({"sensitive": True})
         for length, (name, change) in itertools.product(range(len(steps) + 1), CHANGES.items()):
             body = write(changed(one, steps[:length], change))
-            refused += check(call, body, path, (steps[:length], name))
-            if "as text" not in name:
-                check(call, body, recursive(path), (steps[:length], name))
+            refused += sum(check(call, body, steps[:length], name, **terms) for terms in masks)
     return refused
 
 
@@ -303,15 +312,15 @@ def check_xml(service: str, operation: str, protocol: str, many: int) -> int:
                 target = list(copied.iter())[before.index(way[at])]
                 change(target)
                 body = ElementTree.tostring(copied)
-                if not any(canary in body for canary in CANARIES):
+                if not holds_canary(body):
                     continue
-                refused += check(call, body, path, (way[at].tag, name))
+                refused += check(call, body, way[at].tag, name, paths=[path])
             if at:
                 copied = copy.deepcopy(tree)
                 holder = list(copied.iter())[list(tree.iter()).index(way[at - 1])]
                 twin = next(each for each in holder if each.tag == way[at].tag)
                 holder.append(copy.deepcopy(twin))
-                refused += check(call, ElementTree.tostring(copied), path, (way[at].tag, "twice"))
+                refused += check(call, ElementTree.tostring(copied), way[at].tag, "twice", paths=[path])
     return refused
 
 

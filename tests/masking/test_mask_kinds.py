@@ -69,10 +69,10 @@ def test_nothing_of_another_kind_carries_a_secret_past_a_mask_in_any_service() -
         readable = [
             each.name for each in operations if each.output_shape and not each.has_event_stream_output
         ]
-        for name in chance.sample(readable, min(3, len(readable))):
+        for name in chance.sample(readable, min(1, len(readable))):
             for protocol in model.metadata.get("protocols") or [model.metadata["protocol"]]:
-                refused += (check_xml if protocol in XML else check_values)(service, name, protocol, 4)
-    assert refused > 20_000
+                refused += (check_xml if protocol in XML else check_values)(service, name, protocol, 3)
+    assert refused > 10_000
 
 
 PARAMETER = make_call("ssm", "GetParameter")

@@ -146,10 +146,9 @@ class Ahead:
         if place.leads and (isinstance(place.shape, ListShape | MapShape)):
             return None
         needed: set[str] = set()
-        if place.shape is not None:
-            needed |= plan.below.secret
-            if place.leads and plan.sensitive:
-                needed |= plan.below.called(plan.below.to_secret)
+        needed |= plan.searched_names if place.shape is None else plan.below.secret
+        if place.leads and plan.sensitive:
+            needed |= plan.below.called(plan.below.to_secret)
         for path, at in zip(plan.paths, place.states, strict=True):
             last = path.last_names(at)
             names = path.later_names(at) if place.leads else last
@@ -170,7 +169,7 @@ class Ahead:
         if place.wants_values or place.stranger().ahead.shallow:
             return None
         wires = place.plan.below.wires
-        named: set[str] = set()
+        named = set(place.plan.searched_names)
         for name in place.next_names:
             named |= {name.casefold(), *wires.get(name.casefold(), ())}
         for wire, (name, shape) in place.members.items():

@@ -71,6 +71,11 @@ class Plan:
         """What the model says under the root."""
         return Below(self, self._root)
 
+    @functools.cached_property
+    def searched_names(self) -> frozenset[str]:
+        """Names, case-folded, of sensitive members, which are so wherever no model knows them."""
+        return frozenset(self.below.secret if self.reading == "searched" else ())
+
     def holds_secret(self, shape: Shape | None) -> bool:
         """Whether the items or entries of a shape are sensitive, without a name between."""
         match shape:
@@ -314,7 +319,8 @@ class Place:
             return self.modelled(name, self.shape.value, value)
         shape, folded = self._unknown, self.plan.below.names(name.casefold())
         states = self._move(lambda path, at: path.to_member(at, name, folded, value), lost=shape is None)
-        return self.plan.place(shape, states, self.masks)
+        secret = name.casefold() in self.plan.searched_names
+        return self.plan.place(shape, states, (*self.masks, *(self.plan.sensitive if secret else ())))
 
     @functools.cached_property
     def _folded(self) -> dict[str, tuple[str, Shape]]:
