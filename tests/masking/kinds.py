@@ -200,6 +200,13 @@ def wrapped(element: ElementTree.Element, *tags: str) -> None:
         element.append(inner)
 
 
+def nested(element: ElementTree.Element) -> None:
+    """What `element` holds stands in one of the same name within it, unless it has such a member."""
+    name = element.tag.rpartition("}")[2]
+    if all(child.tag.rpartition("}")[2] != name for child in element):
+        wrapped(element, name)
+
+
 def unlisted(names: set[str]) -> Callable[[ElementTree.Element], None]:
     """The items of an element, which are called one of `names`, stand in it without elements of their own."""
 
@@ -270,7 +277,7 @@ XML_CHANGES: dict[str, Callable[[ElementTree.Element], None]] = {
     "in item": lambda element: wrapped(element, "item"),
     "in item twice": lambda element: wrapped(element, "item", "item"),
     "in entry": lambda element: wrapped(element, "entry"),
-    "in an element of its own name": lambda element: wrapped(element, element.tag.rpartition("}")[2]),
+    "in an element of its own name": nested,
     "in an unknown element": lambda element: wrapped(element, "x"),
     "as text": turned_to_text,
     "as entries": as_entry,
