@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from botocore.eventstream import EventStreamBuffer
+from kinds import encoded
 
 from callgate.masking.eventstream import Message
 from support.gateway import ALLOW_ALL, Gateway, make_home, running, wait_for
@@ -28,9 +29,9 @@ RULES = (
 [[rule]]
 id = "mask"
 effect = "mask"
-action = ["secretsmanager:*", "ec2:*", "bedrock:*", "s3:*"]
+action = ["secretsmanager:*", "ec2:*", "bedrock:*", "s3:*", "cloudwatch:*"]
 response = ['$.SecretString', '$..KeyName', '$.Reservations[*].Instances[*].PrivateIpAddress', '$..text',
-            '$.message', '$.Metadata', '$.VersionId']
+            '$.MetricAlarms[*].AlarmName', '$.message', '$.Metadata', '$.VersionId']
 """
 )
 STREAM_TYPE = "Content-Type: application/vnd.amazon.eventstream"
@@ -50,6 +51,10 @@ def of_json(body: str | bytes, *headers: str) -> bytes:
 
 def of_xml(body: str | bytes, *headers: str) -> bytes:
     return http(body, "Content-Type: text/xml;charset=UTF-8", *headers)
+
+
+def of_cbor(body: bytes, *headers: str) -> bytes:
+    return http(body, "Content-Type: application/cbor", "smithy-protocol: rpc-v2-cbor", *headers)
 
 
 def http(body: str | bytes, *headers: str, status: int = 200) -> bytes:
@@ -251,6 +256,46 @@ OF_STREAM: dict[str, tuple[bytes, str]] = {
     "an error": (http('{"message":"canary"}', "x-amzn-errortype: ValidationException", status=400), MASKED),
 }
 
+ALARMS = encoded({"MetricAlarms": [{"AlarmName": "canary", "ActionsEnabled": True}]})
+ALARM = ALARMS[ALARMS.index(b"\xa2") :]
+OF_CBOR: dict[str, tuple[bytes, str]] = {
+    "whole": (of_cbor(ALARMS), MASKED),
+    "of no stated length": (
+        of_cbor(b"\xbf\x7f\x66Metric\x66Alarms\xff\x9f" + ALARM + b"\xff\xff"),
+        MASKED,
+    ),
+    "a name in pieces": (of_cbor(ALARMS.replace(b"\x69AlarmName", b"\x7f\x61A\x68larmName\xff")), MASKED),
+    "a name of a longer head": (of_cbor(ALARMS.replace(b"\x69AlarmName", b"\x78\x09AlarmName")), MASKED),
+    "a value in pieces": (
+        of_cbor(ALARMS.replace(b"\x66canary", b"\x7f\x63can\x63ary\x66canary\xff")),
+        MASKED,
+    ),
+    "a value of bytes": (of_cbor(ALARMS.replace(b"\x66canary", b"\x46canary")), MASKED),
+    "twice": (of_cbor(ALARMS.replace(b"\xa2", b"\xa3\x69AlarmName\x66canary")), MASKED),
+    "another case": (of_cbor(ALARMS.replace(b"AlarmName", b"alarmname")), MASKED),
+    "cut": (of_cbor(ALARMS[:-1]), UNREADABLE),
+    "bytes behind": (of_cbor(ALARMS + b"\x66canary"), UNREADABLE),
+    "two values": (of_cbor(ALARMS + ALARMS), UNREADABLE),
+    "a name of bytes": (of_cbor(ALARMS.replace(b"\x69AlarmName", b"\x49AlarmName")), UNREADABLE),
+    "no UTF-8": (of_cbor(ALARMS.replace(b"\x66canary", b"\x67canary\xff")), UNREADABLE),
+    "a list": (of_cbor(b"\x81" + ALARMS), UNREADABLE),
+    "a map for a list": (of_cbor(ALARMS.replace(b"\x81\xa2", b"\xa2")), UNREADABLE),
+    "a list too many": (of_cbor(ALARMS.replace(b"\x81\xa2", b"\x81\x81\xa2")), UNREADABLE),
+    "behind a tag": (of_cbor(ALARMS.replace(b"\x81\xa2", b"\xc5\x81\xa2")), UNREADABLE),
+    "as text": (of_cbor(b"\xa1\x6cMetricAlarms\x66canary"), UNREADABLE),
+    "nested deep": (of_cbor(b"\xa1\x63New" + b"\x81" * 200 + ALARMS), "mask-depth"),
+    "a length past the end": (
+        of_cbor(ALARMS.replace(b"\x66canary", b"\x7b" + b"\xff" * 8 + b"canary")),
+        UNREADABLE,
+    ),
+    "JSON": (of_cbor(b'{"MetricAlarms":[{"AlarmName":"canary"}]}'), UNREADABLE),
+    "gzip": (of_cbor(gzip.compress(ALARMS), GZIP), MASKED),
+    "an error": (
+        http(encoded({"__type": "com.amazonaws#ResourceNotFound", "message": "canary"}), status=404),
+        MASKED,
+    ),
+}
+
 OF_HEAD: dict[str, tuple[bytes, str]] = {
     "once": (http("", "x-amz-meta-a: canary", "x-amz-version-id: canary"), BARE),
     "twice": (http("", *["x-amz-version-id: canary"] * 2, *["x-amz-meta-a: canary"] * 2), BARE),
@@ -263,6 +308,7 @@ HOSTS = {
     "json": "secretsmanager.us-east-1.amazonaws.com",
     "xml": "ec2.us-east-1.amazonaws.com",
     "stream": "bedrock-runtime.us-east-1.amazonaws.com",
+    "cbor": "monitoring.us-east-1.amazonaws.com",
     "head": "b.s3.us-east-1.amazonaws.com",
 }
 FORM = b"Action=DescribeInstances&Version=2016-11-15"
@@ -279,11 +325,18 @@ REQUESTS = {
     "stream": request(
         b'{"messages":[]}', host=HOSTS["stream"], service="bedrock", target="/model/m/converse-stream"
     ).replace(b"x-amz-json-1.0", b"json"),
+    "cbor": request(
+        b"\xa0",
+        host=HOSTS["cbor"],
+        service="monitoring",
+        target="/service/GraniteServiceVersion20100801/operation/DescribeAlarms",
+        more="smithy-protocol: rpc-v2-cbor\r\n",
+    ).replace(b"x-amz-json-1.0", b"cbor"),
     "head": request(b"", method="HEAD", host=HOSTS["head"], service="s3", target="/k", length=""),
 }
-for kind in ("xml", "stream", "head"):
+for kind in ("xml", "stream", "cbor", "head"):
     REQUESTS[kind] = re.sub(rb"X-Amz-Target:.*?\r\n", b"", REQUESTS[kind])
-TABLES = {"json": OF_JSON, "xml": OF_XML, "stream": OF_STREAM, "head": OF_HEAD}
+TABLES = {"json": OF_JSON, "xml": OF_XML, "stream": OF_STREAM, "cbor": OF_CBOR, "head": OF_HEAD}
 
 
 @dataclass
