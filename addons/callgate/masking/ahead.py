@@ -30,9 +30,11 @@ class Below:
     def __init__(self, plan: Plan, root: Shape | None) -> None:
         self.wires: dict[str, set[str]] = defaultdict(set)
         """Name of a member -> what it may be called on the wire."""
-        self._names: dict[str, set[str]] = defaultdict(set)
         self.secret: set[str] = set()
         """What sensitive members, and those whose items or entries are sensitive, may be called."""
+        # The other way round: what is called so; what members of a shape are called; the shapes that have a
+        # member of a name; the shapes that hold a shape.
+        self._names: dict[str, set[str]] = defaultdict(set)
         self._called: dict[str, set[str]] = defaultdict(set)
         self._holders: dict[str, set[str]] = defaultdict(set)
         self._parents: dict[str, set[str]] = defaultdict(set)
@@ -105,7 +107,8 @@ def _members(plan: Plan, shape: Shape) -> list[tuple[str, str | None, Shape]]:
 
 
 def leads(place: Place) -> bool:
-    """Whether the model knows something to mask under `place`, which a value of another kind would hide."""
+    """Whether masks go on below `place`, in the model or as a path demands it: a value of another kind would
+    hide what they fall on."""
     plan = place.plan
     if place.shape is None:
         reached = zip(plan.paths, place.states, strict=True)
@@ -143,10 +146,9 @@ class Ahead:
         place, plan = self._place, self._place.plan
         if place.masks or plan.detect or plan.holds_secret(place.shape):
             return None
-        if place.leads and (isinstance(place.shape, ListShape | MapShape)):
+        if place.leads and isinstance(place.shape, ListShape | MapShape):
             return None
-        needed: set[str] = set()
-        needed |= plan.searched_names if place.shape is None else plan.below.secret
+        needed = set(plan.searched_names if place.shape is None else plan.below.secret)
         if place.leads and plan.sensitive:
             needed |= plan.below.called(plan.below.to_secret)
         for path, at in zip(plan.paths, place.states, strict=True):

@@ -41,8 +41,8 @@ KEPT: Final = 512
 class Plan:
     """Masks over documents of one kind: an output, an error, an event, or JSON without a model.
 
-    `wire_name` tells a member's name on the wire from its modelled name and shape. `reading`
-    is that of what the model does not know. ValueError for a path that is none.
+    `wire_name` tells a member's name on the wire from its modelled name and shape. `reading` is that of what
+    the model does not know. ValueError for a path that is none.
     """
 
     def __init__(
@@ -230,8 +230,7 @@ class Place:
 
     @functools.cached_property
     def leads(self) -> bool:
-        """Whether masks go on below, as the model has it: a value of another kind would hide what they fall
-        on."""
+        """Whether masks go on below, so that the value must be of the kind that it should be."""
         return leads(self)
 
     @functools.cached_property
