@@ -9,6 +9,7 @@ like any other.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -96,15 +97,20 @@ def mask_inside(key: bytes) -> Callable[[str, str, str], str]:
     """
 
     def inside(text: str, path: str, how: str) -> str:
-        plan = Plan([Mask("inside", (path,), how)], lambda name, _: name, reading="demanded")
         if text.lstrip(" \t\r\n")[:1] not in ("{", "["):
             raise ValueError("neither an object nor a list")
         try:
-            return _mask(text, plan.root(None), Scalars(key, inside))
+            return _mask(text, _inner_root(path, how), Scalars(key, inside))
         except Refusal as refusal:
             raise ValueError(refusal.code) from None
 
     return inside
+
+
+@functools.lru_cache(maxsize=1024)
+def _inner_root(path: str, how: str) -> Place:
+    mask = Mask("inside", (path,), how)
+    return Plan([mask], lambda name, _: name, reading="demanded").root(None)
 
 
 def _mask(text: str, root: Place, scalars: Scalars) -> str:
