@@ -283,6 +283,20 @@ def test_a_string_without_what_the_path_names_stays() -> None:
         assert mask(SECRET, response, "$.SecretString", inside="$.db.password").response == response
 
 
+@pytest.mark.parametrize("layers", range(4))
+@pytest.mark.parametrize("secret", ["canary", 'canary"canary', "canary\\canary", "canary'canary, canary"])
+def test_an_assignment_in_json_within_strings_is_masked_and_leaves_json(layers: int, secret: str) -> None:
+    text = json.dumps({"user": "bob", "db_password": secret, "port": 1})
+    for _ in range(layers):
+        text = json.dumps({"log": text})
+    masked = json_body(
+        mask(SECRET, answer(json.dumps({"SecretString": text})), detect=("password-assignment",)).response
+    )["SecretString"]
+    for _ in range(layers):
+        masked = json.loads(masked)["log"]
+    assert json.loads(masked) == {"user": "bob", "db_password": "***", "port": 1}
+
+
 def test_patterns_are_sought_in_long_strings_that_are_almost_base64() -> None:
     body = json.dumps({"SecretString": "A" * 30 + "\n" * 300_000 + "!"})
     assert mask(SECRET, answer(body), detect=("jwt",)).masked == ()

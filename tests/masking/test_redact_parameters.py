@@ -29,6 +29,38 @@ SECRETS: list[tuple[str, str, dict[str, Any]]] = [
     ("redshift", "CreateCluster", {"ClusterIdentifier": "c", "MasterUserPassword": CANARY}),
     ("ssm", "PutParameter", {"Name": "/db", "Value": CANARY, "Type": "SecureString"}),
     ("ssm", "SendCommand", {"DocumentName": "sh", "Parameters": {"commands": [f"echo {CANARY}"]}}),
+    ("bedrock-runtime", "Converse", {"messages": [{"role": "user", "content": [{"text": CANARY}]}]}),
+    ("bedrock-runtime", "Converse", {"messages": [{"content": [{"toolUse": {"input": {"a": [CANARY]}}}]}]}),
+    ("bedrock-runtime", "ApplyGuardrail", {"content": [{"text": {"text": CANARY}}]}),
+    ("comprehendmedical", "DetectPHI", {"Text": CANARY}),
+    ("translate", "TranslateText", {"Text": CANARY, "SourceLanguageCode": "de"}),
+    ("polly", "SynthesizeSpeech", {"Text": CANARY, "VoiceId": "Vicki"}),
+    ("connectparticipant", "SendMessage", {"ContentType": "text/plain", "Content": CANARY}),
+    (
+        "pinpoint",
+        "SendMessages",
+        {"MessageRequest": {"MessageConfiguration": {"SMSMessage": {"Body": CANARY}}}},
+    ),
+    ("pinpoint-sms-voice-v2", "SendTextMessage", {"MessageBody": CANARY}),
+    (
+        "pipes",
+        "CreatePipe",
+        {
+            "TargetParameters": {
+                "BatchJobParameters": {
+                    "ContainerOverrides": {"Environment": [{"Name": "A", "Value": CANARY}]}
+                }
+            }
+        },
+    ),
+    ("sdb", "PutAttributes", {"ItemName": "i", "Attributes": [{"Name": "a", "Value": CANARY}]}),
+    ("ses", "SendEmail", {"Message": {"Subject": {"Data": CANARY}, "Body": {"Text": {"Data": CANARY}}}}),
+    ("sns", "Publish", {"Subject": CANARY, "Message": CANARY}),
+    ("swf", "RespondActivityTaskCompleted", {"taskToken": CANARY, "result": CANARY}),
+    ("swf", "StartWorkflowExecution", {"domain": "d", "input": CANARY}),
+    ("glue", "RunStatement", {"SessionId": "s", "Code": CANARY}),
+    ("appsync", "PutGraphqlApiEnvironmentVariables", {"environmentVariables": {"A": CANARY}}),
+    ("neptunedata", "ExecuteGremlinQuery", {"gremlinQuery": f"g.V().has('card', '{CANARY}')"}),
     ("kms", "Encrypt", {"KeyId": "k", "Plaintext": CANARY.encode()}),
     ("kms", "Decrypt", {"CiphertextBlob": CANARY.encode()}),
     ("lambda", "CreateFunction", {"FunctionName": "f", "Code": {"ZipFile": CANARY.encode()}}),

@@ -42,8 +42,11 @@ PATTERNS: Final[dict[str, re.Pattern[str]]] = {
             r"|Signature|AWSAccessKeyId|sig)=(?P<secret>[^&\s\"'<>#]+)"
         ),
         "password-assignment": (
-            r"(?i)(?:password|passwd|pwd|passphrase|secret|token|api_?key|access_?key)[\"']?\s{0,3}[=:]\s{0,3}"
-            r"(?P<secret>\"[^\"\n]+\"|'[^'\n]+'|[^\s\"'&;,<>]+)"
+            # Quotes stay, so that JSON stays JSON; those of JSON within a string stand behind backslashes.
+            r"(?i)(?:password|passwd|pwd|passphrase|secret|token|api_?key|access_?key)(?:\\{0,7}[\"'])?\s{0,3}"
+            r"[=:]\s{0,3}(?:(?P<slashes>\\{0,7})(?P<quote>[\"']))?"
+            r"(?P<secret>(?(quote)(?:(?!(?P=slashes)(?P=quote))(?:\\++[^\n]?|(?!(?P=quote))[^\\\n]))+"
+            r"|[^\s\"'&;,<>]+))"
         ),
         "authorization": r"(?i)\b(?:Bearer|Basic)\s+(?P<secret>[A-Za-z0-9._~+/=-]{16,})",
         "github-token": r"\b(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{80,255})\b",
