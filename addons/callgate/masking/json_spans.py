@@ -192,11 +192,11 @@ class _Walk:
 
     def passed(self, at: int, place: Place) -> int | None:
         """The end of an object or array that holds none of the names under which `place` leads to a mask."""
-        names = place.ahead.needles
-        if names is None:
-            return None
         if wait := self.waits.get(place):
             self.waits[place] = wait - 1
+            return None
+        names = place.ahead.needles
+        if names is None:
             return None
         needles = self.needles.get(names)
         if needles is None:
@@ -233,11 +233,12 @@ class _Walk:
             event = next_event(text, at)
             assert event is not None
             key, scalar, sign = event.group(2, 3, 4)
-            if sign is not None and key in fixed and scalar[0] == '"':
-                hit, new = fixed[key]
-                hit()
+            if sign is not None and (new := fixed.get(key)) is not None and scalar[0] == '"':
                 put((*event.span(3), new))
                 at = event.end()
+            elif key is None and text[event.end()] == "}" and text[event.end(1) - 1] != ",":
+                # The object is empty, or the run went to its last member.
+                return event.end() + 1
             else:
                 at = self.member(event, site)
                 sign = text[at - 1]
@@ -245,7 +246,7 @@ class _Walk:
                 return at
 
     def member(self, event: re.Match[str], site: _Site) -> int:
-        """What `event` found: a member, or that none follows. Gives the position behind the sign after it."""
+        """The member that `event` found. Gives the position behind the sign after it."""
         text, place, trail = self.text, site.place, site.trail
         key, scalar, sign = event.group(2, 3, 4)
         at = event.end()
@@ -253,9 +254,6 @@ class _Walk:
             start = event.start(2) - 1
             if scalar is not None:
                 at = event.start(3)
-        elif text[at] == "}" and text[event.end(1) - 1] != ",":
-            # The object is empty, or the run went to its last member.
-            return at + 1
         elif text[at] != '"':
             raise ValueError("a name is missing")
         else:
@@ -269,7 +267,8 @@ class _Walk:
         elif sign is None:
             at = self.value(at, child, below)
         else:
-            site.keep(key, child, below)
+            if scalar[0] == '"':
+                site.keep(key, child)
             self.scalar(at, event.end(3), child, below)
             return event.end()
         at = self.space(at)
@@ -294,7 +293,7 @@ class _Walk:
                 at = self.space(at)
             if text[at] == "]":
                 return at + 1
-            at = self.expect(",", at)
+            at = at + 1 if text[at] == "," and text[at + 1] == "{" else self.expect(",", at)
             index += 1
 
     def drop(self, start: int, at: int, trail: Trail) -> int:
@@ -332,10 +331,10 @@ class _Site:
         self.next_event = events(place.ahead.names, place.ahead.inner).match
         self.wants = place.wants_values
         self.union = place.kind == "union"
-        self.fixed: dict[str, tuple[Callable[[], None], str]] = {}
-        """Name -> where a string under it is masked, and what it becomes, whatever it holds."""
+        self.fixed: dict[str, str] = {}
+        """Name -> what strings under it become, whatever they hold; one has been masked already."""
 
-    def keep(self, key: str, child: Place, below: Trail) -> None:
+    def keep(self, key: str, child: Place) -> None:
         """Remember what becomes of strings under a name, if that is always the same."""
         if child.fixed_json is not None and not self.wants and len(self.fixed) < KEPT:
-            self.fixed[key] = below.hit, child.fixed_json
+            self.fixed[key] = child.fixed_json
