@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import fcntl
 import json
 import os
 import struct
@@ -27,6 +28,10 @@ from callgate.masking.respond import MaskedResponse, mask_response
 COMMAND: Final = (sys.executable, "-P", "-c", "from callgate.masking.worker import main; main()")
 NICE: Final = 10
 """Others go first."""
+PIPE_BYTES: Final = 1024 * 1024
+"""What a pipe may hold, where the system lets it: each 64 kB, which it holds by itself, cost a change to the
+other process and back.
+"""
 _sizes = struct.Struct(">II")
 
 
@@ -88,6 +93,10 @@ class MaskWorker:
             process = self._process = subprocess.Popen(
                 COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
+            for stream in (process.stdin, process.stdout):
+                assert stream is not None
+                with contextlib.suppress(OSError):
+                    fcntl.fcntl(stream, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         return process
 
 
