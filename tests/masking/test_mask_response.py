@@ -177,6 +177,13 @@ def test_what_stands_beside_masked_members_is_refused(stray: str) -> None:
         mask(make_call("iam", "CreateAccessKey"), answer(body), "$.AccessKey")
 
 
+def test_patterns_are_sought_in_attributes() -> None:
+    call = make_call("iam", "CreateAccessKey")
+    body = CREATE_KEY.replace("<UserName>", '<UserName note="AKIAIOSFODNN7EXAMPLE">')
+    masked = mask(call, answer(body), detect=("aws-key",)).response.body
+    assert masked == body.replace("AKIAIOSFODNN7EXAMPLE", "***").encode()
+
+
 def test_ec2_lists_are_masked() -> None:
     call = make_call("ec2", "DescribeInstances")
     body = (

@@ -250,6 +250,8 @@ class _Walk(Rewriting):
                 self.element(value, below, step, depth + 1)
 
     def scalar(self, element: Element, place: Place, trail: Trail) -> None:
+        if element.attrib and place.way is not None and place.way.how is None:
+            self.in_tag(element, place, trail)
         text, new = element.text or "", place.fixed_text
         if new is None:
             new = self.scalars.text(text, place)
@@ -260,7 +262,7 @@ class _Walk(Rewriting):
             self.contents[element] = new
 
     def in_tag(self, element: Element, place: Place, trail: Trail) -> None:
-        """The attributes of a structure."""
+        """The attributes of an element."""
         for name, value in element.attrib.items():
             plain = name.rpartition("}")[2]
             key = next((wire for wire in place.members if wire.rpartition(":")[2] == plain), plain)
