@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+# Not in the lines that raise it: tracebacks quote them.
+TEXT = "canary-in-an-exception"
 FILE = Path(os.environ["CALLGATE_TEST_FAULTS"])
 KINDS: dict[str, type[BaseException]] = {
     "RuntimeError": RuntimeError,
@@ -36,14 +38,14 @@ def clock() -> float:
     ours = sys._getframe(1).f_globals.get("__name__", "").startswith("callgate.")
     shift = fault("clock") if ours else None
     if shift == "raise":
-        raise OSError("canary-in-an-exception")
+        raise OSError(TEXT)
     return _now() + (shift or 0)
 
 
 def breakable(target: str, function: Any) -> Any:
     def fail(kind: str | None) -> None:
         if kind is not None:
-            raise KINDS[kind]("canary-in-an-exception")
+            raise KINDS[kind](TEXT)
 
     @functools.wraps(function)
     def broken(*args: Any, **kwargs: Any) -> Any:

@@ -23,7 +23,7 @@ from callgate.hooks import resolve
 from callgate.hooks.bundle import Bundle
 from callgate.hooks.gateway import Watch
 from callgate.hooks.guard import LastLine
-from callgate.serve import options, secrets
+from callgate.serve import options, quiet_log, secrets
 from callgate.serve.admin import AdminServer
 from callgate.serve.config import ConfigError, load_settings
 from callgate.serve.rooms import Rooms, open_rooms
@@ -163,6 +163,7 @@ def register(master: Master, config: Path | None = None, *, watched: Watch | Non
     """
     if master.addons.get(Service.name):
         return
+    quiet_log.install()
     if "callgate_config" not in master.options:
         master.options.add_option("callgate_config", str, "callgate.toml", "Callgate's configuration file.")
         master.options.process_deferred()
