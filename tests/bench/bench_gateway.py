@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -129,12 +129,17 @@ def bulk_head(*, up: int, down: int) -> bytes:
 class Candidate:
     """One proxy under test."""
 
-    def __init__(self, kind: str, port: int, pid: int, token: str | None) -> None:
+    def __init__(self, kind: str, port: int, pid: int, token: Callable[[], str] | None) -> None:
         self.kind = kind
         self.port = port
         self.pid = pid
-        self.authorization = "Basic " + base64.b64encode(f"job:{token}".encode()).decode() if token else None
+        self.token = token
         self.results: dict[str, list[dict[str, Any]]] = {}
+
+    @property
+    def authorization(self) -> str | None:
+        """What a job shows now: a token lives for minutes, a whole run for longer."""
+        return "Basic " + base64.b64encode(f"job:{self.token()}".encode()).decode() if self.token else None
 
     def cpu(self) -> float:
         """CPU seconds so far."""
@@ -250,7 +255,7 @@ def candidates(
                 text = home.config.read_text().replace("[aws]", f'[aws]\nca = "{folder / "ca.pem"}"')
                 home.config.write_text(text + "\n[limits]\nsession_connections = 2000\n")
                 gateway = stack.enter_context(running(home, form=form, options=quiet))
-                found[kind] = Candidate(kind, gateway.address[1], gateway.process.pid, home.token())
+                found[kind] = Candidate(kind, gateway.address[1], gateway.process.pid, home.token)
         yield upstream, found
 
 

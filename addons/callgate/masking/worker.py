@@ -95,8 +95,9 @@ class MaskWorker:
             )
             for stream in (process.stdin, process.stdout):
                 assert stream is not None
-                with contextlib.suppress(OSError):
-                    fcntl.fcntl(stream, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+                if sys.platform == "linux":
+                    with contextlib.suppress(OSError):
+                        fcntl.fcntl(stream, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         return process
 
 
