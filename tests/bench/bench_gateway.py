@@ -360,7 +360,7 @@ def cold_start(folder: Path) -> float:
         token = home.token()
         began = time.perf_counter()
         with running(home) as gateway:
-            candidate = Candidate("c", gateway.address[1], gateway.process.pid, token)
+            candidate = Candidate("c", gateway.address[1], gateway.process.pid, lambda: token)
             ready = time.perf_counter()
             plan = candidate.load(upstream, 1, 0.01)
             return ready - began + plan["p50"] / 1000
