@@ -268,8 +268,10 @@ def test_approve_against_expiry_ends_in_one_of_them(
         time.sleep(max(0.0, deadline + offset - time.time()))
         statuses = list(pool.map(lambda _: people.answer(hold), range(4)))
     error = call.exception(30)
-    assert error is None or "hold-expired" in str(error)
     kinds = [e["kind"] for e in gateway.entries() if e.get("holdId") == hold["id"]]
+    # An approval in time is gone as well if its call comes to use it when the deadline has passed.
+    late = "hold-revoked" if "hold.lapsed" in kinds else "hold-expired"
+    assert error is None or late in str(error) or "hold-expired" in str(error)
     decided = [kind for kind in kinds if kind in ("hold.approved", "hold.expired")]
     assert decided == (["hold.approved"] if 200 in statuses else ["hold.expired"])
     assert sent(bucket) == kinds.count("hold.used") <= statuses.count(200) <= 1
