@@ -30,8 +30,26 @@ class Refusal(Exception):
         self.retryable = retryable
 
 
+class _Message:
+    """What requests and responses have in common: header fields."""
+
+    headers: tuple[tuple[str, str], ...]
+
+    def values(self, name: str) -> list[str]:
+        """All values of the header `name` (any spelling), in wire order."""
+        return list(self.by_name.get(name.lower(), ()))
+
+    @cached_property
+    def by_name(self) -> Mapping[str, list[str]]:
+        """The headers' values in wire order, by lower-case name."""
+        found: dict[str, list[str]] = {}
+        for name, value in self.headers:
+            found.setdefault(name.lower(), []).append(value)
+        return found
+
+
 @dataclass(frozen=True)
-class HttpRequest:
+class HttpRequest(_Message):
     """One request as it came off the wire, after the channel established whom it is for.
 
     `host` is canonical (lower case, no port, no trailing dot). `target` is the raw origin-form target
@@ -48,31 +66,14 @@ class HttpRequest:
     port: int = 443
     scheme: str = "https"
 
-    def values(self, name: str) -> list[str]:
-        """All values of the header `name` (any spelling), in wire order."""
-        return list(self.by_name.get(name.lower(), ()))
 
-    @cached_property
-    def by_name(self) -> Mapping[str, list[str]]:
-        """The headers' values in wire order, by lower-case name."""
-        found: dict[str, list[str]] = {}
-        for name, value in self.headers:
-            found.setdefault(name.lower(), []).append(value)
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class HttpResponse:
+@dataclass(frozen=True)
+class HttpResponse(_Message):
     """One response from upstream, or one that we make. `headers` and `body` as in `HttpRequest`."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes = field(repr=False)
-
-    def values(self, name: str) -> list[str]:
-        """All values of the header `name` (any spelling), in wire order."""
-        name = name.lower()
-        return [value for key, value in self.headers if key.lower() == name]
 
 
 @dataclass(frozen=True, slots=True)
