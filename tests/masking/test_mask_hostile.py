@@ -20,7 +20,7 @@ from kinds import encoded
 
 from callgate.masking.eventstream import Message
 from support.gateway import ALLOW_ALL, Gateway, make_home, running, wait_for
-from support.upstream import serving
+from support.upstream import read_request, serving
 from support.wire import Wire, request
 
 RULES = (
@@ -347,15 +347,8 @@ class Far:
     answer: bytes = b""
 
     def serve(self, peer: socket.socket) -> None:
-        raw = b""
-        while not (whole := re.search(rb"\r\n\r\n", raw)) or len(raw) - whole.end() < _length(raw):
-            raw += peer.recv(65536)
+        read_request(peer, bytearray(), bytearray())
         peer.sendall(self.answer)
-
-
-def _length(raw: bytes) -> int:
-    found = re.search(rb"(?i)content-length: (\d+)", raw)
-    return int(found[1]) if found else 0
 
 
 @pytest.fixture(scope="module")

@@ -50,13 +50,17 @@ def sized_item(raw: bytes) -> bytes:
 EMPTY = http_answer()
 
 
-def _read_request(stream: socket.socket, recorder: Recorder, buffer: bytearray) -> bytes | None:
+def read_request(stream: socket.socket, buffer: bytearray, raw: bytearray) -> bytes | None:
+    """The next request, whole, of which `buffer` holds the beginning; None if it does not come. All that
+    comes is added to `raw`.
+    """
+
     def more() -> bool:
         try:
             data = stream.recv(65536)
         except OSError:
             return False
-        recorder.raw.extend(data)
+        raw.extend(data)
         buffer.extend(data)
         return bool(data)
 
@@ -137,7 +141,7 @@ def recorder(answer: bytes | Callable[[bytes], bytes] = EMPTY, port: int = 0) ->
     def serve(stream: socket.socket) -> None:
         state.accepted += 1
         buffer = bytearray()
-        while (request := _read_request(stream, state, buffer)) is not None:
+        while (request := read_request(stream, buffer, state.raw)) is not None:
             state.requests.append(request)
             state.arrived.set()
             reply = state.answer(request) if callable(state.answer) else state.answer
